@@ -1,0 +1,219 @@
+package duckdb
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/bitutil"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/duckdb/duckdb-go/v2/mapping"
+
+	"github.com/tailwater/tailwater/event"
+)
+
+// A decoder copies the engine's vectors into growing Go columns.
+type decoder struct {
+	columns []event.Column
+	schema  *arrow.Schema
+	data    []columnData
+	rows    int
+	text    int // bytes of the longest string column
+}
+
+// textBytes is where a batch ends whatever its rows: Arrow counts a string
+// column's bytes in 32 bits.
+const textBytes = 1 << 28
+
+func newDecoder(columns []event.Column) *decoder {
+	d := &decoder{columns: columns, schema: event.ArrowSchema(columns), data: make([]columnData, len(columns))}
+	for i := range d.data {
+		d.data[i].typ = columns[i].Type
+	}
+	return d
+}
+
+// full reports whether the batch should be flushed.
+func (d *decoder) full(rows int) bool { return d.rows >= rows || d.text >= textBytes }
+
+// fetch takes the next vector of the result; more is false at its end.
+func (d *decoder) fetch(ctx context.Context, result *mapping.Result) (more bool, err error) {
+	chunk := mapping.FetchChunk(*result)
+	defer mapping.DestroyDataChunk(&chunk)
+	if chunk.Ptr == nil {
+		if text := mapping.ResultError(result); text != "" {
+			return false, failure(ctx, text)
+		}
+		return false, nil
+	}
+	n := int(mapping.DataChunkGetSize(chunk))
+	if n == 0 {
+		return false, nil
+	}
+	for i := range d.data {
+		c := &d.data[i]
+		if err := c.append(mapping.DataChunkGetVector(chunk, mapping.IdxT(i)), d.rows, n); err != nil {
+			return false, fmt.Errorf("column %q: %w", d.columns[i].Name, err)
+		}
+		if c.offsets != nil {
+			d.text = max(d.text, len(c.values))
+		}
+	}
+	d.rows += n
+	return true, nil
+}
+
+// flush makes a record batch of what was fetched and starts afresh.
+func (d *decoder) flush() arrow.RecordBatch {
+	arrays := make([]arrow.Array, len(d.data))
+	for i := range d.data {
+		arrays[i] = d.data[i].array(d.rows)
+		d.data[i] = columnData{typ: d.columns[i].Type}
+	}
+	batch := array.NewRecordBatch(d.schema, arrays, int64(d.rows))
+	d.rows, d.text = 0, 0
+	return batch
+}
+
+// columnData is one column in the making, in Arrow's layout.
+type columnData struct {
+	typ     event.Type
+	values  []byte  // fixed-width values, a bitmap (BOOLEAN), or the bytes of strings
+	offsets []int32 // of strings and blobs, one more than rows
+	valid   []byte  // bitmap; nil while there is no NULL
+	nulls   int
+}
+
+// append copies n rows of a vector behind the rows that are there.
+func (c *columnData) append(vec mapping.Vector, rows, n int) error {
+	mask := (*byte)(mapping.VectorGetValidity(vec))
+	c.appendValidity(mask, rows, n)
+	data := mapping.VectorGetData(vec)
+	isNull := func(int) bool { return false }
+	if mask != nil {
+		bits := unsafe.Slice(mask, (n+7)/8)
+		isNull = func(i int) bool { return !bitutil.BitIsSet(bits, i) }
+	}
+	switch c.typ.Kind {
+	case event.Boolean:
+		c.values = grow(c.values, int(bitutil.BytesForBits(int64(rows+n))))
+		for i, b := range unsafe.Slice((*byte)(data), n) {
+			if b != 0 && !isNull(i) {
+				bitutil.SetBit(c.values, rows+i)
+			}
+		}
+		return nil
+	case event.Varchar, event.JSON, event.Blob:
+		return c.appendStrings(unsafe.Slice((*stringT)(data), n), isNull)
+	case event.Decimal:
+		if c.typ.Precision <= 4 {
+			c.values = widen(c.values, unsafe.Slice((*int16)(data), n))
+			break
+		}
+		if c.typ.Precision <= 9 {
+			c.values = widen(c.values, unsafe.Slice((*int32)(data), n))
+			break
+		}
+		c.values = append(c.values, unsafe.Slice((*byte)(data), n*width(c.typ))...)
+	default:
+		c.values = append(c.values, unsafe.Slice((*byte)(data), n*width(c.typ))...)
+	}
+	if mask != nil { // what stands under a NULL is not defined: make it zero
+		w := width(c.typ)
+		for i := range n {
+			if isNull(i) {
+				clear(c.values[(rows+i)*w : (rows+i+1)*w])
+			}
+		}
+	}
+	return nil
+}
+
+// appendValidity copies n bits of a validity mask, which is nil without NULLs.
+// DuckDB's mask and Arrow's bitmap have the same layout.
+func (c *columnData) appendValidity(mask *byte, rows, n int) {
+	nulls := 0
+	if mask != nil {
+		nulls = n - bitutil.CountSetBits(unsafe.Slice(mask, (n+7)/8), 0, n)
+	}
+	if nulls == 0 && c.valid == nil {
+		return
+	}
+	if c.valid == nil {
+		c.valid = grow(nil, int(bitutil.BytesForBits(int64(rows+n))))
+		bitutil.SetBitsTo(c.valid, 0, int64(rows), true)
+	}
+	c.valid = grow(c.valid, int(bitutil.BytesForBits(int64(rows+n))))
+	if nulls == 0 {
+		bitutil.SetBitsTo(c.valid, int64(rows), int64(n), true)
+		return
+	}
+	c.nulls += nulls
+	bitutil.CopyBitmap(unsafe.Slice(mask, (n+7)/8), 0, n, c.valid, rows)
+}
+
+// appendStrings copies strings or blobs; a NULL is empty.
+func (c *columnData) appendStrings(strings []stringT, isNull func(int) bool) error {
+	if c.offsets == nil {
+		c.offsets = make([]int32, 1, len(strings)+1)
+	}
+	for i := range strings {
+		if !isNull(i) {
+			c.values = append(c.values, strings[i].bytes()...)
+		}
+		if len(c.values) > math.MaxInt32 {
+			return fmt.Errorf("a batch holds over 2 GB of text")
+		}
+		c.offsets = append(c.offsets, int32(len(c.values)))
+	}
+	return nil
+}
+
+// array makes the Arrow array of all rows.
+func (c *columnData) array(rows int) arrow.Array {
+	buffers := []*memory.Buffer{nil, memory.NewBufferBytes(trim(c.values))}
+	if c.valid != nil {
+		buffers[0] = memory.NewBufferBytes(trim(c.valid))
+	}
+	if c.offsets != nil {
+		buffers = []*memory.Buffer{buffers[0], memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(trim(c.offsets))), buffers[1]}
+	}
+	return array.MakeFromData(array.NewData(c.typ.Arrow(), rows, buffers, nil, c.nulls, 0))
+}
+
+// width is the bytes that a fixed-width value takes in Go-held storage.
+func width(t event.Type) int {
+	return t.Arrow().(arrow.FixedWidthDataType).BitWidth() / 8
+}
+
+// grow gives b n bytes, the new ones zero.
+func grow(b []byte, n int) []byte {
+	if n <= len(b) {
+		return b
+	}
+	return append(b, make([]byte, n-len(b))...)
+}
+
+// trim copies a slice that wastes more than a quarter of its memory: what is
+// collected may be held for hours.
+func trim[T any](s []T) []T {
+	if cap(s)-len(s) > len(s)/4 {
+		return slices.Clone(s)
+	}
+	return s
+}
+
+// widen appends narrow decimals as the int64 in which Go holds them.
+func widen[T int16 | int32](to []byte, from []T) []byte {
+	at := len(to)
+	to = slices.Grow(to, 8*len(from))[:at+8*len(from)]
+	wide := arrow.Int64Traits.CastFromBytes(to[at:])
+	for i, v := range from {
+		wide[i] = int64(v)
+	}
+	return to
+}

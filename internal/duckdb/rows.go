@@ -1,0 +1,113 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/duckdb/duckdb-go/v2/mapping"
+
+	"github.com/tailwater/tailwater/event"
+)
+
+// Rows is the streaming result of a Query. Whoever made it closes it.
+type Rows struct {
+	conn     *Conn
+	ctx      context.Context // of Query: ends the statement until Close
+	prepared mapping.PreparedStatement
+	result   mapping.Result
+	decoder  *decoder
+	end      error // what Next returns from now on: io.EOF, or why it failed
+	closed   bool
+}
+
+// Batch sizes, in rows. A batch of a stream is a few of the engine's vectors,
+// because aggregates hand out vectors of some ten rows each. A collected batch is
+// one of DuckDB's row groups.
+const (
+	streamRows  = 8_192
+	collectRows = 122_880
+)
+
+func (r *Rows) open() error {
+	columns, err := resultColumns(&r.result)
+	if err != nil {
+		return err
+	}
+	r.decoder = newDecoder(columns)
+	return nil
+}
+
+// Columns describes the rows. The slice is not to be changed.
+func (r *Rows) Columns() []event.Column { return r.decoder.columns }
+
+// Schema is the Arrow schema of the batches.
+func (r *Rows) Schema() *arrow.Schema { return r.decoder.schema }
+
+// Next gives the next rows, at least one, in Go memory; io.EOF at the end. It
+// stops when ctx ends, or the context that Query was given.
+func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
+	r.conn.run.Lock()
+	defer r.conn.run.Unlock()
+	if r.closed {
+		return nil, errors.New("the rows are closed")
+	}
+	if r.end != nil {
+		return nil, r.end
+	}
+	for _, ctx := range []context.Context{r.ctx, ctx} {
+		if ctx.Err() != nil {
+			return nil, failure(ctx, "")
+		}
+		defer r.conn.watch(ctx)()
+	}
+	for r.end == nil && !r.decoder.full(streamRows) {
+		more, err := r.decoder.fetch(ctx, &r.result)
+		switch {
+		case err != nil && r.ctx.Err() != nil:
+			r.end = failure(r.ctx, "")
+			return nil, r.end
+		case err != nil:
+			r.end = err
+			return nil, r.end
+		case !more:
+			r.end = io.EOF
+		}
+	}
+	if r.decoder.rows == 0 {
+		return nil, io.EOF
+	}
+	return r.decoder.flush(), nil
+}
+
+// Close ends the statement, whether or not all rows were read. A second call
+// does nothing. A Next that is running is waited for.
+func (r *Rows) Close() error {
+	r.conn.run.Lock()
+	defer r.conn.run.Unlock()
+	r.release()
+	return nil
+}
+
+// release frees the engine's part; conn.run is held.
+func (r *Rows) release() {
+	if r.closed {
+		return
+	}
+	r.closed = true
+	mapping.DestroyResult(&r.result)
+	mapping.DestroyPrepare(&r.prepared)
+	if r.conn.rows == r {
+		r.conn.rows = nil
+	}
+	if r.end != io.EOF {
+		// DuckDB keeps a statement that was not read to its end, with
+		// its snapshot and the batches that it scans, until the
+		// connection is used next. An open snapshot stops checkpoints,
+		// so use it.
+		var nothing mapping.PreparedStatement
+		mapping.Prepare(r.conn.conn, "SELECT 1", &nothing)
+		mapping.DestroyPrepare(&nothing)
+	}
+}
