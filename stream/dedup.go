@@ -1,0 +1,176 @@
+package stream
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+)
+
+// DefaultMaxIDs bounds a Dedup: about 100 bytes an id, so 800 MB when full.
+const DefaultMaxIDs = 8 << 20
+
+// A Dedup remembers the ids of accepted events for a window of log time.
+//
+// An event is a duplicate if an event with the same id was accepted at most
+// the window before it. Duplicates are not remembered, so they do not extend
+// the window. NULL ids are never duplicates. When more than the bound is
+// remembered, the oldest are forgotten early; that too depends on nothing but
+// the order of the log.
+//
+// It is used by one goroutine at a time: first whoever seeds it, then the tap.
+type Dedup struct {
+	window  int64 // µs
+	maxIDs  int
+	known   map[idKey]struct{}
+	ring    []accepted // in order of acceptance; oldest at head
+	head    int
+	count   int
+	newest  int64 // log time of the last call
+	evicted uint64
+}
+
+type idKey [16]byte
+
+type accepted struct {
+	key idKey
+	at  int64 // log time, µs
+}
+
+// NewDedup remembers ids for the window, at most maxIDs of them (0 means
+// DefaultMaxIDs).
+func NewDedup(window time.Duration, maxIDs int) *Dedup {
+	if maxIDs <= 0 {
+		maxIDs = DefaultMaxIDs
+	}
+	return &Dedup{window: window.Microseconds(), maxIDs: maxIDs, known: map[idKey]struct{}{}, newest: math.MinInt64}
+}
+
+// Seed remembers ids as accepted at a log time, µs since 1970. To rebuild the
+// state at a position, seed with the ids of all rows that were accepted
+// within the window before it, in the order of their positions; earlier ones
+// do no harm. Seeding out of order is an error: ids would outlive their window.
+func (d *Dedup) Seed(ids arrow.Array, at int64) error {
+	if at < d.newest {
+		return fmt.Errorf("seed ids of log time %d after those of %d: seed in the order of positions", at, d.newest)
+	}
+	key := keyer(ids)
+	d.expire(at)
+	for i := range ids.Len() {
+		if ids.IsValid(i) {
+			d.remember(key(i), at)
+		}
+	}
+	return nil
+}
+
+// Evicted counts the ids that were forgotten before the end of their window.
+func (d *Dedup) Evicted() uint64 { return d.evicted }
+
+// Len is the number of ids remembered.
+func (d *Dedup) Len() int { return d.count }
+
+// filter accepts the events with these ids at log time now, which must not
+// go back. keep has the indexes of those that are no duplicates; nil means
+// all of them.
+func (d *Dedup) filter(ids arrow.Array, now int64) (keep []uint32, duplicates int) {
+	d.expire(now)
+	key := keyer(ids)
+	n := ids.Len()
+	for i := range n {
+		fresh := true
+		if ids.IsValid(i) {
+			fresh = d.remember(key(i), now)
+		}
+		switch {
+		case !fresh && duplicates == 0:
+			keep = make([]uint32, 0, n)
+			for k := range i {
+				keep = append(keep, uint32(k))
+			}
+			duplicates++
+		case !fresh:
+			duplicates++
+		case duplicates > 0:
+			keep = append(keep, uint32(i))
+		}
+	}
+	return keep, duplicates
+}
+
+// remember reports whether the key is new, and keeps it if so.
+func (d *Dedup) remember(key idKey, at int64) bool {
+	if _, known := d.known[key]; known {
+		return false
+	}
+	if d.count == d.maxIDs {
+		d.drop()
+		d.evicted++
+	}
+	if d.count == len(d.ring) {
+		d.grow()
+	}
+	d.ring[(d.head+d.count)%len(d.ring)] = accepted{key, at}
+	d.count++
+	d.known[key] = struct{}{}
+	return true
+}
+
+// expire forgets what was accepted longer than the window before now.
+func (d *Dedup) expire(now int64) {
+	d.newest = now
+	for d.count > 0 && now-d.ring[d.head].at > d.window {
+		d.drop()
+	}
+}
+
+func (d *Dedup) drop() {
+	delete(d.known, d.ring[d.head].key)
+	d.head = (d.head + 1) % len(d.ring)
+	d.count--
+}
+
+func (d *Dedup) grow() {
+	ring := make([]accepted, min(max(1024, 2*len(d.ring)), d.maxIDs))
+	n := copy(ring, d.ring[d.head:])
+	copy(ring[n:], d.ring[:d.head])
+	d.ring, d.head = ring, 0
+}
+
+// keyer gives the 128-bit key of row i. Values of up to 8 bytes are their own
+// key; others are hashed with SHA-256, because whoever can find two ids with
+// one hash could make another client's event vanish.
+func keyer(ids arrow.Array) func(i int) idKey {
+	if ids.Len() == 0 {
+		return nil // an empty array may lack its buffers
+	}
+	switch a := ids.(type) {
+	case *array.String:
+		return func(i int) idKey { return hashKey(a.Value(i)) }
+	case *array.Binary:
+		return func(i int) idKey { return hashKey(string(a.Value(i))) }
+	case *array.Boolean:
+		return func(i int) (k idKey) {
+			if a.Value(i) {
+				k[0] = 1
+			}
+			return k
+		}
+	}
+	data := ids.Data()
+	width := ids.DataType().(arrow.FixedWidthDataType).Bytes()
+	values := data.Buffers()[1].Bytes()[data.Offset()*width:]
+	return func(i int) (k idKey) {
+		copy(k[:], values[i*width:(i+1)*width])
+		return k
+	}
+}
+
+func hashKey(id string) (k idKey) {
+	sum := sha256.Sum256([]byte(id))
+	copy(k[:], sum[:])
+	return k
+}
