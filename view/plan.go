@@ -1,0 +1,431 @@
+package view
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+)
+
+// plannerVersion changes when partial rows of the same definition change their
+// meaning without changing their SQL.
+const plannerVersion = "1"
+
+// relMerged is the alias of the merged rows in finish; relRows that of the rows
+// on which no expression fails, in partial.
+const (
+	relMerged = "_m"
+	relRows   = "_r"
+)
+
+// A template is a statement with a place for a FROM item.
+type template struct{ before, after string }
+
+// over puts the FROM item in. It is wrapped because it may carry an alias.
+func (t template) over(from string) string { return t.before + "(FROM " + from + ")" + t.after }
+
+// statements are a plan's templates.
+type statements struct {
+	partial, merge, errors template
+	finish, plain          selection
+	pushable               bool // a filter on panes and keys commutes with finish
+}
+
+// A selection is finish or plain, in parts, so that answers can add to it.
+type selection struct {
+	items []string // SQL, without names
+	names []string // of items
+	from  template // "FROM … WHERE … GROUP BY …"
+	tail  string   // HAVING and QUALIFY
+	order []sorted // ORDER BY, ties broken if there is a limit
+	limit string   // " LIMIT … OFFSET …"
+}
+
+// sorted is one member of ORDER BY; suffix is its direction.
+type sorted struct{ sql, suffix string }
+
+func (s selection) sql(from string) string { return s.with(from, nil) }
+
+// with adds hidden columns, as SQL with their names.
+func (s selection) with(from string, hidden []string) string {
+	var b strings.Builder
+	b.WriteString("SELECT ")
+	for i, it := range s.items {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(it + " AS " + duckdb.Ident(s.names[i]))
+	}
+	for _, h := range hidden {
+		b.WriteString(", " + h)
+	}
+	b.WriteString(s.from.over(from) + s.tail)
+	for i, o := range s.order {
+		b.WriteString([]string{" ORDER BY ", ", "}[min(i, 1)] + o.sql + o.suffix)
+	}
+	b.WriteString(s.limit)
+	return b.String()
+}
+
+// A rowExpr is an expression that is evaluated per event.
+type rowExpr struct {
+	sql  string
+	safe bool
+	what string // for the reason of a failure
+}
+
+// A builder makes the plan of one query.
+type builder struct {
+	session
+	q           *query
+	typer       *typer
+	fingerprint string
+
+	calls   map[string]*call // by canonical form
+	ordered []*call          // calls in order of appearance
+	values  map[string]node  // finish, by canonical form of the call
+	slots   []slot
+	keys    []string // SQL over relEvents
+	rows    []rowExpr
+	where   *rowExpr
+}
+
+func newBuilder(s session, q *query, fingerprint string) *builder {
+	return &builder{session: s, q: q, fingerprint: fingerprint, calls: map[string]*call{}, values: map[string]node{},
+		typer: &typer{session: s, q: q, stub: stub(q.schema.Relation(), relEvents), types: map[string]string{}}}
+}
+
+// stub is a FROM item with columns and no rows.
+func stub(columns []event.Column, alias string) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = "CAST(NULL AS " + c.Type.String() + ") AS " + duckdb.Ident(c.Name)
+	}
+	return "(SELECT " + strings.Join(parts, ", ") + " WHERE false) AS " + alias
+}
+
+func (b *builder) plan() (*Plan, error) {
+	q := b.q
+	b.breakTies()
+	if err := b.learnRows(); err != nil {
+		return nil, err
+	}
+	if err := b.learnCalls(); err != nil {
+		return nil, err
+	}
+	for _, c := range b.ordered {
+		value, err := b.parse(b.finish(c))
+		if err != nil {
+			return nil, err
+		}
+		b.values[canonical(c.node)] = value
+	}
+	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Schema: q.schema, Window: q.window, Reads: b.reads()}
+	p.stmts.partial, p.stmts.merge = b.partialSQL(), b.mergeSQL()
+	p.stmts.errors = b.errorsSQL()
+	p.stmts.pushable = q.limit == nil && q.offset == nil && q.qualify == nil &&
+		!slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) })
+	var err error
+	if p.stmts.plain, err = b.plain(); err != nil {
+		return nil, err
+	}
+	if p.stmts.finish, err = b.finished(); err != nil {
+		return nil, err
+	}
+	if err := b.typePlan(p); err != nil {
+		return nil, err
+	}
+	b.nameKeys(p)
+	p.Version = b.version(p)
+	return p, nil
+}
+
+// learnRows types and prints everything that is evaluated per event.
+func (b *builder) learnRows() error {
+	q, t := b.q, b.typer
+	roots := slices.Clone(q.keys)
+	if q.where != nil {
+		roots = append(roots, q.where)
+	}
+	for _, n := range q.finishing() {
+		walk(n, func(m node) bool {
+			if !aggregate(m) {
+				return q.key(m) < 0
+			}
+			for _, a := range list(m, "children") {
+				roots = append(roots, a.(node))
+			}
+			if f := sub(m, "filter"); f != nil {
+				roots = append(roots, f)
+			}
+			return false
+		})
+	}
+	if err := t.learn(roots...); err != nil {
+		return err
+	}
+	for _, n := range roots {
+		if err := t.checkConstants(n); err != nil {
+			return err
+		}
+	}
+	for _, k := range q.keys {
+		if t.kind(k).Kind == event.Invalid {
+			return q.fail(k, castHint(t.raw(k)), "a key cannot be of type %s", t.raw(k))
+		}
+		sql, err := b.row(k, "key")
+		if err != nil {
+			return err
+		}
+		b.keys = append(b.keys, sql)
+	}
+	if q.where == nil {
+		return nil
+	}
+	sql, err := b.print(q.where)
+	b.where = &rowExpr{sql: sql, safe: t.safe(q.where) && t.kind(q.where).Kind == event.Boolean, what: "WHERE " + sql}
+	return err
+}
+
+// row prints a row expression and remembers it.
+func (b *builder) row(n node, role string) (string, error) {
+	sql, err := b.print(n)
+	if err == nil {
+		b.remember(sql, b.typer.safe(n), role)
+	}
+	return sql, err
+}
+
+func (b *builder) remember(sql string, safe bool, role string) {
+	if !slices.ContainsFunc(b.rows, func(r rowExpr) bool { return r.sql == sql }) {
+		b.rows = append(b.rows, rowExpr{sql, safe, role + " " + sql})
+	}
+}
+
+// learnCalls finds the distinct aggregates and their types.
+func (b *builder) learnCalls() (err error) {
+	for _, n := range b.q.finishing() {
+		walk(n, func(m node) bool {
+			if err != nil || b.q.key(m) >= 0 {
+				return false
+			}
+			if aggregate(m) {
+				err = b.learnCall(m)
+				return false
+			}
+			return true
+		})
+	}
+	return err
+}
+
+func (b *builder) learnCall(n node) (err error) {
+	id := canonical(n)
+	if b.calls[id] != nil {
+		return nil
+	}
+	c := &call{node: n, name: function(n)}
+	var arg node
+	if children := list(n, "children"); len(children) > 0 {
+		arg = children[0].(node)
+		if c.arg, err = b.print(arg); err != nil {
+			return err
+		}
+	}
+	if err := b.typeCall(c, arg); err != nil {
+		return err
+	}
+	if arg != nil {
+		safe := b.typer.safe(arg)
+		if plainArg, _ := b.print(arg); plainArg != c.arg {
+			safe = false // guarded
+		}
+		if strings.HasPrefix(c.name, "bool_") {
+			safe = safe && c.typ.Kind == event.Boolean
+		}
+		b.remember(c.arg, safe, c.name+" of")
+	}
+	if f := sub(n, "filter"); f != nil {
+		if c.filter, err = b.print(f); err != nil {
+			return err
+		}
+		b.remember(c.filter, b.typer.safe(f) && b.typer.kind(f).Kind == event.Boolean, "FILTER")
+	}
+	described, err := b.conn.Describe(b.ctx, "SELECT "+c.plain()+" FROM "+b.typer.stub)
+	if err != nil {
+		return b.q.fail(n, "", "%s", engineText(err))
+	}
+	c.result = described[0].SQLType
+	b.calls[id] = c
+	b.ordered = append(b.ordered, c)
+	return nil
+}
+
+// reads lists the stream's columns that the partial needs.
+func (b *builder) reads() []string {
+	used := map[string]bool{}
+	note := func(n node) {
+		walk(n, func(m node) bool {
+			if parts := names(m); len(parts) == 2 {
+				used[parts[1]] = true
+			}
+			return true
+		})
+	}
+	note(b.q.where)
+	for _, k := range b.q.keys {
+		note(k)
+	}
+	for _, c := range b.ordered {
+		note(c.node)
+	}
+	if b.q.window != nil {
+		used[b.q.schema.Columns[b.q.schema.TimeColumn].Name] = true
+	}
+	var out []string
+	for _, c := range b.q.schema.Columns {
+		if used[c.Name] {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// typePlan asks the engine for the columns of the statements, and makes sure
+// that they agree with each other.
+func (b *builder) typePlan(p *Plan) error {
+	partial, err := b.columns(p.PartialSQL(b.typer.stub))
+	if err != nil {
+		return fmt.Errorf("planner: type the partial of view %s: %w", p.Name, err)
+	}
+	p.Partial = partial
+	rows := stub(partial, "p")
+	again, err := b.columns(p.MergeSQL(rows))
+	if err != nil {
+		return fmt.Errorf("planner: type the merge of view %s: %w", p.Name, err)
+	}
+	if !slices.Equal(partial, again) {
+		return fmt.Errorf("planner: view %s merges %v into %v", p.Name, partial, again)
+	}
+	plain, err := b.conn.Describe(b.ctx, p.PlainSQL(b.typer.stub))
+	if err != nil {
+		return b.blameItems(p, err)
+	}
+	for i, c := range plain {
+		cast := castOutput(c.SQLType)
+		if cast != "" {
+			p.stmts.plain.items[i] = "CAST(" + p.stmts.plain.items[i] + " AS " + cast + ")"
+			p.stmts.finish.items[i] = "CAST(" + p.stmts.finish.items[i] + " AS " + cast + ")"
+		}
+	}
+	if p.Output, err = b.columns(p.FinishSQL(rows)); err != nil {
+		return fmt.Errorf("planner: type the finish of view %s: %w", p.Name, err)
+	}
+	want, err := b.columns(p.PlainSQL(b.typer.stub))
+	if err != nil {
+		return fmt.Errorf("planner: type the plain SQL of view %s: %w", p.Name, err)
+	}
+	if !slices.Equal(p.Output, want) {
+		return fmt.Errorf("planner: view %s finishes with %v where its own SQL gives %v", p.Name, p.Output, want)
+	}
+	return nil
+}
+
+// blameItems finds the output column that the engine refuses.
+func (b *builder) blameItems(p *Plan, cause error) error {
+	s := p.stmts.plain
+	for i, it := range s.items {
+		if _, err := b.conn.Describe(b.ctx, "SELECT "+it+s.from.over(b.typer.stub)); err != nil {
+			return b.q.fail(b.q.items[i].expr, "", "%s", engineText(err))
+		}
+	}
+	if b.q.having != nil {
+		return b.q.fail(b.q.having, "", "%s", engineText(cause))
+	}
+	return b.q.def.errorAt(-1, "", engineText(cause))
+}
+
+// castOutput gives the type to which an output column is cast, because an
+// answer has no column of type raw; "" if it has.
+func castOutput(raw string) string {
+	switch {
+	case raw == zoned:
+		return "TIMESTAMP"
+	case raw == "UBIGINT":
+		return "HUGEINT"
+	case raw == "UTINYINT" || raw == "USMALLINT" || raw == "UINTEGER":
+		return "BIGINT"
+	case raw == `"NULL"`:
+		return "VARCHAR"
+	}
+	if _, err := duckdb.ParseType(raw); err == nil {
+		return ""
+	}
+	if strings.HasSuffix(raw, "]") || strings.HasPrefix(raw, "STRUCT") || strings.HasPrefix(raw, "MAP") {
+		return "JSON"
+	}
+	return "VARCHAR"
+}
+
+func (b *builder) columns(sql string) ([]event.Column, error) {
+	described, err := b.conn.Describe(b.ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]event.Column, len(described))
+	for i, d := range described {
+		typ, err := duckdb.ParseType(d.SQLType)
+		if err != nil {
+			return nil, fmt.Errorf("column %s: %w", d.Name, err)
+		}
+		out[i] = event.Column{Name: d.Name, Type: typ}
+	}
+	return out, nil
+}
+
+// nameKeys names each key after the output column that shows it.
+func (b *builder) nameKeys(p *Plan) {
+	taken := map[string]bool{"window_start": true, "window_end": true}
+	for _, it := range b.q.items {
+		taken[strings.ToLower(it.name)] = true
+	}
+	for i, k := range b.q.keys {
+		key := Key{Column: keyName(i), Type: b.typer.kind(k)}
+		for _, it := range b.q.items {
+			if key.Name == "" && canonical(it.expr) == canonical(k) {
+				key.Name = it.name
+			}
+		}
+		if key.Name == "" {
+			if parts := names(k); parts != nil && !taken[strings.ToLower(parts[1])] {
+				key.Name = parts[1]
+			} else {
+				for n := i + 1; key.Name == "" || taken[key.Name]; n++ {
+					key.Name = fmt.Sprintf("key%d", n)
+				}
+			}
+			taken[strings.ToLower(key.Name)] = true
+		}
+		p.Keys = append(p.Keys, key)
+	}
+}
+
+// version identifies the meaning of the partial rows: 16 hexadecimal digits.
+func (b *builder) version(p *Plan) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "planner %s\nengine %s\nstream %s\n%s\n%s\n", plannerVersion, b.fingerprint, p.Stream, p.PartialSQL("events"), p.MergeSQL("partials"))
+	for _, name := range p.Reads {
+		fmt.Fprintf(h, "%q %s\n", name, p.Schema.Columns[p.Schema.Index(name)].Type)
+	}
+	for _, c := range p.Partial {
+		fmt.Fprintf(h, "%q %s\n", c.Name, c.Type)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+func micros(d time.Duration) string { return fmt.Sprintf("to_microseconds(%d)", d.Microseconds()) }

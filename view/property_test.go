@@ -1,0 +1,298 @@
+package view
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+)
+
+// trades is the stream that the tests define views on.
+func trades() *event.Schema {
+	return &event.Schema{Stream: "trades", TimeColumn: 0, IDColumn: -1, Columns: []event.Column{
+		{Name: "ts", Type: event.Type{Kind: event.Timestamp}, NotNull: true},
+		{Name: "k", Type: event.Type{Kind: event.Varchar}},
+		{Name: "g", Type: event.Type{Kind: event.Integer}},
+		{Name: "n", Type: event.Type{Kind: event.BigInt}},
+		{Name: "x", Type: event.Type{Kind: event.Double}},
+		{Name: "price", Type: event.Type{Kind: event.Decimal, Precision: 12, Scale: 2}},
+		{Name: "wide", Type: event.Type{Kind: event.Decimal, Precision: 38, Scale: 4}},
+		{Name: "ok", Type: event.Type{Kind: event.Boolean}},
+		{Name: "day", Type: event.Type{Kind: event.Date}},
+		{Name: "f", Type: event.Type{Kind: event.Float}},
+		{Name: "word", Type: event.Type{Kind: event.Varchar}},
+	}}
+}
+
+// property views: each must equal its own SQL whatever the events, the ranges
+// and the order of merging.
+var propertyViews = []string{
+	"SELECT count(*) AS c, sum(n) AS s, avg(n) AS a, min(x) AS lo, max(x) AS hi FROM trades",
+	"SELECT k, count(*) AS c, count(n) AS cn, sum(n) AS s, avg(n) AS a FROM trades GROUP BY k",
+	"SELECT k, sum(price) AS s, avg(price) AS a, min(price), max(price) FROM trades GROUP BY k, tumble(ts, INTERVAL '1 hour')",
+	"SELECT window_start, count(*) AS c FROM trades GROUP BY tumble(ts, INTERVAL '7 minutes', INTERVAL '90 seconds')",
+	"SELECT window_end AS e, k, g, max(word) AS w, min(ts) AS t0, max(day) AS d FROM trades GROUP BY 1, k, g, tumble(ts, INTERVAL 1 DAY)",
+	"SELECT tumble(ts, INTERVAL '1 hour') AS hour, count(*) FILTER (WHERE ok) AS c, sum(x) FILTER (x > 0) AS s FROM trades GROUP BY hour",
+	"SELECT k, stddev(n) AS s, var_pop(x) AS v, stddev_pop(price) AS sp, var_samp(f) AS vf, variance(x) FILTER (ok) AS vx FROM trades GROUP BY ALL",
+	"SELECT var_samp(x) AS v, stddev_samp(n) AS s FROM trades",
+	"SELECT k, bool_and(ok) AS a, bool_or(ok) AS o, count_if(ok) AS c, count_if(x > 1) FILTER (g > 2) AS c2 FROM trades GROUP BY k",
+	"SELECT k, sum(x) / nullif(count(x), 0) AS m, sum(n) * 2 + count(*) AS z, CASE WHEN count(*) > 5 THEN 'many' ELSE 'few' END AS size FROM trades GROUP BY k",
+	"SELECT g % 3 AS b, upper(k) AS u, count(*) AS c FROM trades WHERE g IS NOT NULL AND price > 0 GROUP BY ALL",
+	"SELECT g + 1 AS g1, sum(n * 3) AS s FROM trades WHERE n + 1 > 0 GROUP BY 1",
+	"SELECT CAST(word AS INTEGER) AS i, count(*) AS c, sum(CAST(word AS BIGINT) * n) AS s FROM trades GROUP BY 1",
+	"SELECT k, sum(wide) AS s, avg(wide) AS a, sum(wide * g) AS p FROM trades GROUP BY k",
+	"SELECT k, sum(ln(x)) AS s FROM trades WHERE sqrt(x) > 1 GROUP BY k",
+	"SELECT k, count(*) AS c FROM trades GROUP BY k HAVING c > 3 ORDER BY c DESC LIMIT 3",
+	"SELECT k, g, sum(n) AS s FROM trades GROUP BY ALL LIMIT 4 OFFSET 1",
+	"SELECT window_start, k, sum(n) AS s FROM trades GROUP BY tumble(ts, INTERVAL 6 HOURS), k QUALIFY row_number() OVER (PARTITION BY window_start ORDER BY s DESC) <= 2",
+	"SELECT k, sum(n) AS s, rank() OVER (ORDER BY sum(n)) AS r, sum(count(*)) OVER (ORDER BY k) AS running, lag(count(*)) OVER (ORDER BY count(*)) AS l FROM trades GROUP BY k",
+	"SELECT x, count(*) AS c FROM trades GROUP BY x",
+	"SELECT sum(f) AS s, avg(f) AS a, avg(g) AS ag, sum(ok) AS b, min(ok) AS mo FROM trades",
+	"SELECT date_trunc('day', ts) AS d, extract(hour FROM ts) AS h, avg(x) AS a FROM trades GROUP BY ALL",
+	"SELECT k FROM trades GROUP BY k",
+	"SELECT count(*) AS c FROM trades WHERE word = 'no such word'",
+	"SELECT max(_seq) AS last, min(_ingested_at) AS first, k IS NULL AS anonymous FROM trades GROUP BY k IS NULL",
+	"SELECT t.k AS k, min(t.word) AS a, max(lower(word)) AS b FROM trades AS t WHERE k IN ('a', 'b', 'c') OR k LIKE 'd%' GROUP BY t.k ORDER BY a NULLS FIRST",
+	"SELECT day, sum(n) AS s, 'fixed' AS label FROM trades GROUP BY day HAVING sum(n) > 0 OR count(*) > 2",
+	"SELECT g, x / g AS r, count(*) AS c FROM trades GROUP BY g, r",
+}
+
+// randomEvents makes n events of trades from position first: late and out of
+// order, with ties, NULL keys, failing values, huge and non-finite numbers.
+func randomEvents(r *rand.Rand, n int, first int64) arrow.RecordBatch {
+	b := array.NewRecordBuilder(memory.DefaultAllocator, event.ArrowSchema(trades().Relation()))
+	defer b.Release()
+	pick := func(all ...float64) float64 { return all[r.IntN(len(all))] }
+	for i := range n {
+		// A tenth lies around 1970, before and after.
+		ts := int64(1_767_225_600_000_000) + r.Int64N(40*3600)*1_000_000
+		if r.IntN(10) == 0 {
+			ts = r.Int64N(20*3600)*1_000_000 - 10*3600*1_000_000 - r.Int64N(2)
+		}
+		b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(ts))
+		words := []string{"a", "b", "c", "d1", "d2", "a long key that is not inlined"}
+		b.Field(1).(*array.StringBuilder).Append(words[r.IntN(len(words))])
+		b.Field(2).(*array.Int32Builder).Append(int32(r.IntN(5)))
+		n := []int64{int64(r.IntN(100)), -int64(r.IntN(1000)), r.Int64N(1 << 40)}[r.IntN(3)]
+		if r.IntN(50) == 0 {
+			n = []int64{math.MaxInt64, math.MinInt64}[r.IntN(2)]
+		}
+		b.Field(3).(*array.Int64Builder).Append(n)
+		x := r.NormFloat64()*10 + 1e6*pick(0, 0, 0, 1)
+		if r.IntN(60) == 0 {
+			x = pick(math.NaN(), math.Inf(1), math.Inf(-1), 1e200, 0, math.Copysign(0, -1))
+		}
+		b.Field(4).(*array.Float64Builder).Append(math.Round(x*4) / 4)
+		b.Field(5).(*array.Int64Builder).Append(r.Int64N(2_000_000) - 500_000)
+		wide := decimal128.FromI64(r.Int64N(1e15) - 5e14)
+		if r.IntN(30) == 0 {
+			wide = decimal128.FromBigInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(37), nil))
+		}
+		b.Field(6).(*array.Decimal128Builder).Append(wide)
+		b.Field(7).(*array.BooleanBuilder).Append(r.IntN(3) > 0)
+		b.Field(8).(*array.Date32Builder).Append(arrow.Date32(20000 + r.IntN(4)))
+		b.Field(9).(*array.Float32Builder).Append(float32(r.IntN(64)) / 4)
+		numbers := []string{"1", "2", "-7", "x", "99999999999", ""}
+		b.Field(10).(*array.StringBuilder).Append(numbers[r.IntN(len(numbers))])
+		for c := 1; c <= 10; c++ {
+			if r.IntN(15) == 0 {
+				replaceLast(b.Field(c))
+			}
+		}
+		b.Field(11).(*array.Int32Builder).Append(1)
+		b.Field(12).(*array.Int32Builder).Append(0)
+		b.Field(13).(*array.Int64Builder).Append(first + int64(i))
+		b.Field(14).(*array.Int32Builder).Append(0)
+		b.Field(15).(*array.TimestampBuilder).Append(arrow.Timestamp(first + int64(i)))
+	}
+	return b.NewRecordBatch()
+}
+
+// replaceLast makes the value appended last NULL.
+func replaceLast(b array.Builder) {
+	b.SetNull(b.Len() - 1)
+}
+
+// A bench is an engine over shared relations.
+type bench struct {
+	t    *testing.T
+	conn *duckdb.Conn
+}
+
+func newBench(t *testing.T) bench {
+	db, err := duckdb.Open(t.Context(), duckdb.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := db.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(); db.Close() })
+	return bench{t, conn}
+}
+
+// over runs sql(relation) with the batches as the relation.
+func (b bench) over(columns []event.Column, batches []duckdb.Batch, sql func(from string) string) *duckdb.Relation {
+	b.t.Helper()
+	h := duckdb.Share(columns)
+	defer h.Close()
+	h.Set(batches)
+	rel, err := b.conn.Collect(b.t.Context(), sql(h.SQL()))
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, sql("tw"))
+	}
+	return rel
+}
+
+// rowsOf gives a relation's rows as values, in order.
+func rowsOf(rel *duckdb.Relation) [][]any {
+	out := make([][]any, rel.Len())
+	for i := range out {
+		for c := range rel.Columns {
+			out[i] = append(out[i], rel.Value(i, c))
+		}
+	}
+	return out
+}
+
+// sameValue compares bit for bit, doubles within rounding relative to scale.
+func sameValue(a, b any, tolerance float64) bool {
+	x, isFloat := a.(float64)
+	y, alsoFloat := b.(float64)
+	if !isFloat || !alsoFloat {
+		return fmt.Sprint(a) == fmt.Sprint(b)
+	}
+	return x == y || math.IsNaN(x) && math.IsNaN(y) || math.Abs(x-y) <= tolerance*math.Max(1, math.Max(math.Abs(x), math.Abs(y)))
+}
+
+// sortRows orders rows by their exact values, then by their doubles, whose last
+// bits may differ.
+func sortRows(rows [][]any) {
+	key := func(r []any) string {
+		var exact, rounded strings.Builder
+		for _, v := range r {
+			if f, ok := v.(float64); ok {
+				fmt.Fprintf(&rounded, "%.10g|", f+0) // -0 + 0 = 0
+			} else {
+				fmt.Fprint(&exact, v, "|")
+			}
+		}
+		return exact.String() + rounded.String()
+	}
+	slices.SortFunc(rows, func(a, b []any) int { return strings.Compare(key(a), key(b)) })
+}
+
+// diff compares answers and counts the values compared.
+func diff(got, want *duckdb.Relation, ordered bool) (compared int, difference string) {
+	g, w := rowsOf(got), rowsOf(want)
+	if !ordered {
+		sortRows(g)
+		sortRows(w)
+	}
+	if len(g) != len(w) {
+		return 1, fmt.Sprintf("%d rows, want %d\n%v\n%v", len(g), len(w), g, w)
+	}
+	for i := range g {
+		for c := range g[i] {
+			compared++
+			if !sameValue(g[i][c], w[i][c], 1e-9) {
+				return compared, fmt.Sprintf("row %d column %s: %v, want %v", i, got.Columns[c].Name, g[i][c], w[i][c])
+			}
+		}
+	}
+	return compared + 1, ""
+}
+
+func planAll(t *testing.T, sqls []string) []*Plan {
+	t.Helper()
+	planner, err := NewPlanner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer planner.Close()
+	var plans []*Plan
+	for i, sql := range sqls {
+		p, err := planner.Plan(t.Context(), Definition{Name: fmt.Sprintf("v%d", i), File: "v.sql", Line: 1, SQL: sql}, map[string]*event.Schema{"trades": trades()})
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		plans = append(plans, p)
+	}
+	return plans
+}
+
+func TestAnswersFromMergedPartialsEqualThePlainSQL(t *testing.T) {
+	plans, b := planAll(t, propertyViews), newBench(t)
+	compared, began := 0, time.Now()
+	for seed := uint64(1); compared < 40_000 && time.Since(began) < 40*time.Second; seed++ {
+		r := rand.New(rand.NewPCG(seed, 7))
+		ranges, all := randomRanges(r)
+		for _, p := range plans {
+			parts := mergedPartials(b, r, p, ranges)
+			want := b.over(p.Schema.Relation(), all, p.PlainSQL)
+			got := b.over(p.Partial, parts, func(from string) string {
+				sql, err := p.AnswerSQL(from, Filter{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return sql
+			})
+			if !slices.Equal(got.Columns, want.Columns) || !slices.Equal(got.Columns, p.Output) {
+				t.Fatalf("columns %v, plain %v, plan %v", got.Columns, want.Columns, p.Output)
+			}
+			n, d := diff(got, want, strings.Contains(p.SQL, "LIMIT"))
+			if compared += n; d != "" {
+				t.Fatalf("seed %d: %s\n%s\npartial %s\nplain %s", seed, p.SQL, d, p.PartialSQL("e"), p.PlainSQL("e"))
+			}
+		}
+	}
+	if compared < 20_000 {
+		t.Fatalf("only %d values compared", compared)
+	}
+	t.Logf("%d values equal in %v", compared, time.Since(began).Round(time.Millisecond))
+}
+
+// randomRanges cuts a random stream into ranges, some of them empty.
+func randomRanges(r *rand.Rand) (ranges [][]duckdb.Batch, all []duckdb.Batch) {
+	first := int64(1)
+	for range 1 + r.IntN(8) {
+		n := r.IntN(60)
+		if r.IntN(12) == 0 {
+			n = 3000 // more than one vector
+		}
+		batch := duckdb.RecordBatch(randomEvents(r, n, first))
+		first += int64(n)
+		ranges, all = append(ranges, []duckdb.Batch{batch}), append(all, batch)
+	}
+	return ranges, all
+}
+
+// mergedPartials runs the partial over each range and merges some of the
+// results with each other, in random order.
+func mergedPartials(b bench, r *rand.Rand, p *Plan, ranges [][]duckdb.Batch) []duckdb.Batch {
+	var pieces [][]duckdb.Batch
+	for _, events := range ranges {
+		pieces = append(pieces, b.over(p.Schema.Relation(), events, p.PartialSQL).Batches)
+	}
+	for range r.IntN(4) {
+		r.Shuffle(len(pieces), func(i, j int) { pieces[i], pieces[j] = pieces[j], pieces[i] })
+		n := 1 + r.IntN(len(pieces))
+		one := b.over(p.Partial, slices.Concat(pieces[:n]...), p.MergeSQL).Batches
+		pieces = append(pieces[n:], one)
+	}
+	r.Shuffle(len(pieces), func(i, j int) { pieces[i], pieces[j] = pieces[j], pieces[i] })
+	return slices.Concat(pieces...)
+}

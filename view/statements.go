@@ -1,0 +1,358 @@
+package view
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+)
+
+// pane is the pane of an event. The origin is explicit: DuckDB's default is
+// 2000-01-03. Times beyond 290,000 years count into the first or last window,
+// so that no event can make this, or window_end, overflow.
+func (b *builder) pane() string {
+	c := b.q.schema.Columns[b.q.schema.TimeColumn]
+	ts, typ := relEvents+"."+duckdb.Ident(c.Name), c.Type.String()
+	first, last := typ+" '290000-01-01 (BC)'", typ+" '290000-01-01'"
+	ts = "CASE WHEN " + ts + " < " + first + " THEN " + first + " WHEN " + ts + " > " + last + " THEN " + last + " ELSE " + ts + " END"
+	if c.Kind == event.Date {
+		ts = "CAST(" + ts + " AS TIMESTAMP)"
+	}
+	origin := "TIMESTAMP '1970-01-01 00:00:00'"
+	if b.q.window.Shift != 0 {
+		origin += " + " + micros(b.q.window.Shift)
+	}
+	return "time_bucket(" + micros(b.q.window.Size) + ", " + ts + ", " + origin + ")"
+}
+
+// fails reports whether some event can make some row expression fail.
+func (b *builder) fails() bool {
+	return b.where != nil && !b.where.safe || slices.ContainsFunc(b.rows, func(r rowExpr) bool { return !r.safe })
+}
+
+// attempt is the one expression that is NULL exactly for events that the view
+// does not count: those outside WHERE, and those on which WHERE, a key or an
+// aggregate's argument or filter fails. Its value is a struct of all row
+// expressions. The struct is what tells a failure from an honest NULL.
+func (b *builder) attempt() string { return "TRY(" + b.rowValues() + ")" }
+
+// rowValues is NULL outside WHERE, and fails where attempt is NULL otherwise.
+func (b *builder) rowValues() string {
+	fields := []string{"'ok': true"}
+	for i, r := range b.rows {
+		fields = append(fields, fmt.Sprintf("'f%d': %s", i, r.sql))
+	}
+	value := "{" + strings.Join(fields, ", ") + "}"
+	if b.where != nil && !b.where.safe {
+		value = "CASE WHEN " + b.where.sql + " THEN " + value + " END"
+	}
+	return value
+}
+
+func (b *builder) field(sql string) string {
+	i := slices.IndexFunc(b.rows, func(r rowExpr) bool { return r.sql == sql })
+	return fmt.Sprintf("struct_extract(%s._v, 'f%d')", relRows, i)
+}
+
+// partialSQL makes events → partial rows. When nothing can fail it is one plain
+// GROUP BY over the columns needed.
+func (b *builder) partialSQL() template {
+	row, pane := func(s string) string { return s }, ""
+	if b.q.window != nil {
+		pane = b.pane()
+	}
+	from := template{" FROM ", " AS " + relEvents}
+	safeWhere := ""
+	if b.where != nil && b.where.safe {
+		safeWhere = " WHERE " + b.where.sql
+	}
+	from.after += safeWhere
+	if b.fails() {
+		inner := "SELECT "
+		if pane != "" {
+			inner += pane + " AS _pane, "
+			pane = relRows + "._pane"
+		}
+		from.before = " FROM (" + inner + b.attempt() + " AS _v FROM "
+		from.after += ") AS " + relRows + " WHERE " + relRows + "._v IS NOT NULL"
+		row = b.field
+	}
+	var columns, group []string
+	if pane != "" {
+		columns = append(columns, pane+" AS pane")
+	}
+	for i, k := range b.keys {
+		columns = append(columns, row(k)+" AS "+keyName(i))
+	}
+	for i := range columns {
+		group = append(group, fmt.Sprint(i+1))
+	}
+	for i, s := range b.slots {
+		columns = append(columns, s.partial(row)+" AS "+slotName(i))
+	}
+	if len(group) > 0 {
+		from.after += " GROUP BY " + strings.Join(group, ", ")
+	}
+	return template{"SELECT " + strings.Join(columns, ", ") + from.before, from.after}
+}
+
+// groupColumns are the columns that identify a partial row.
+func (b *builder) groupColumns() []string {
+	var out []string
+	if b.q.window != nil {
+		out = append(out, "pane")
+	}
+	for i := range b.keys {
+		out = append(out, keyName(i))
+	}
+	return out
+}
+
+// mergeSQL makes partial rows → partial rows, one per group.
+func (b *builder) mergeSQL() template {
+	group := b.groupColumns()
+	columns := slices.Clone(group)
+	over := "()"
+	if len(group) > 0 {
+		over = "(PARTITION BY " + strings.Join(group, ", ") + ")"
+	}
+	var references, means []string // for moments, see below
+	for i, s := range b.slots {
+		name := slotName(i)
+		var merge string
+		switch s.op {
+		case "count":
+			merge = "CAST(coalesce(sum(" + name + "), 0) AS BIGINT)"
+		case "count_if": // DuckDB's is a sum: NULL over no rows
+			merge = "sum(" + name + ")"
+		case "mean":
+			// The group's mean is taken relative to one of the rows' means:
+			// equal means stay what they are, to the last bit.
+			references = append(references, fmt.Sprintf("min(%s) OVER %s AS r%d", name, over, i))
+			means = append(means, fmt.Sprintf("r%d + sum(%s * (%s - r%d)) OVER %s / sum(%s) OVER %s AS g%d",
+				i, slotName(s.n), name, i, over, slotName(s.n), over, i))
+			merge = fmt.Sprintf("min(g%d)", i)
+		case "m2":
+			// ΣM2 + Σn(mean_i − mean)², Chan, Golub and LeVeque 1979.
+			mean := slices.IndexFunc(b.slots, func(o slot) bool { return o.op == "mean" && o.n == s.n })
+			merge = fmt.Sprintf("sum(%s + %s * ((%s - g%d) * (%s - g%d)))", name, slotName(s.n), slotName(mean), mean, slotName(mean), mean)
+		default:
+			merge = s.op + "(" + name + ")"
+		}
+		columns = append(columns, merge+" AS "+name)
+	}
+	t := template{"SELECT " + strings.Join(columns, ", ") + " FROM ", " AS _p"}
+	if len(means) > 0 {
+		t.before += "(SELECT *, " + strings.Join(means, ", ") + " FROM (SELECT *, " + strings.Join(references, ", ") + " FROM "
+		t.after += ") AS _q) AS _s"
+	}
+	if len(group) > 0 {
+		t.after += " GROUP BY " + strings.Join(group, ", ")
+	}
+	return t
+}
+
+// errorsSQL makes events → rows that the view leaves out as failing.
+func (b *builder) errorsSQL() template {
+	if !b.fails() {
+		return template{}
+	}
+	reason := "CASE"
+	parts := slices.Clone(b.rows)
+	if b.where != nil {
+		parts = append([]rowExpr{*b.where}, parts...)
+	}
+	for _, r := range parts {
+		if !r.safe {
+			reason += " WHEN TRY({'v': " + r.sql + "}) IS NULL THEN " + duckdb.Literal(strings.ReplaceAll(r.what, relEvents+".", "")+" fails")
+		}
+	}
+	reason += " END"
+	where := "TRY({'v': " + b.rowValues() + "}) IS NULL"
+	if b.where != nil && b.where.safe {
+		where = "(" + b.where.sql + ") AND " + where
+	}
+	return template{"SELECT _epoch, _partition, _seq, _idx, " + reason + " AS reason FROM ", " AS " + relEvents + " WHERE " + where}
+}
+
+// plain makes the view's own SQL over events. The window and the keys are
+// columns of an inner SELECT, which also keeps the row conditions below every
+// other expression; grouping by expressions would trip over DuckDB 1.5.5, which
+// fails to bind TRY over a grouped expression.
+func (b *builder) plain() (selection, error) {
+	var conditions, group []string
+	inner := "SELECT *"
+	add := func(sql, name string) {
+		inner += ", " + sql + " AS " + name
+		group = append(group, relEvents+"."+name)
+	}
+	if b.q.window != nil {
+		add(b.pane(), plainPane)
+	}
+	for i, k := range b.keys {
+		add(k, plainKey(i))
+	}
+	if b.where != nil && b.where.safe {
+		conditions = append(conditions, b.where.sql)
+	}
+	if b.fails() {
+		conditions = append(conditions, b.attempt()+" IS NOT NULL")
+	}
+	s := selection{from: template{" FROM (" + inner + " FROM ", " AS " + relEvents}}
+	if len(conditions) > 0 {
+		s.from.after += " WHERE " + strings.Join(conditions, " AND ")
+	}
+	s.from.after += ") AS " + relEvents
+	if len(group) > 0 {
+		s.from.after += " GROUP BY " + strings.Join(group, ", ")
+	}
+	err := b.selectInto(&s, " HAVING ", func(n node) (node, error) {
+		if i := b.q.key(n); i >= 0 {
+			return column(json.Number("0"), relEvents, plainKey(i)), nil
+		}
+		if c := b.calls[canonical(n)]; c != nil {
+			return b.parse(c.plain())
+		}
+		if isBound(n) {
+			return b.parse(b.bound(n, relEvents+"."+plainPane))
+		}
+		return nil, nil
+	})
+	return s, err
+}
+
+const plainPane = "tailwater_pane"
+
+func plainKey(i int) string { return fmt.Sprintf("tailwater_key_%d", i) }
+
+// finished makes merged partial rows → answer.
+func (b *builder) finished() (selection, error) {
+	s := selection{from: template{" FROM ", " AS " + relMerged}}
+	err := b.selectInto(&s, " WHERE ", func(n node) (node, error) {
+		if i := b.q.key(n); i >= 0 {
+			return column(json.Number("0"), relMerged, keyName(i)), nil
+		}
+		if isBound(n) {
+			return b.parse(b.bound(n, relMerged+".pane"))
+		}
+		return b.values[canonical(n)], nil
+	})
+	return s, err
+}
+
+// bound is a bound of the window that begins at pane.
+func (b *builder) bound(n node, pane string) string {
+	if names(n)[0] == refStart {
+		return pane
+	}
+	return pane + " + " + micros(b.q.window.Size)
+}
+
+// selectInto prints items, conditions and order with the leaves replaced.
+func (b *builder) selectInto(s *selection, having string, leaf func(node) (node, error)) error {
+	var replace func(node) (node, error)
+	replace = func(n node) (node, error) {
+		if to, err := leaf(n); to != nil || err != nil {
+			return to, err
+		}
+		return rewrite(n, replace)
+	}
+	show := func(n node) (string, error) {
+		made, err := replace(n)
+		if err != nil {
+			return "", err
+		}
+		return b.print(made)
+	}
+	for _, it := range b.q.items {
+		sql, err := show(it.expr)
+		if err != nil {
+			return err
+		}
+		s.items, s.names = append(s.items, sql), append(s.names, it.name)
+	}
+	for _, c := range []struct {
+		word string
+		expr node
+	}{{having, b.q.having}, {" QUALIFY ", b.q.qualify}} {
+		if c.expr == nil {
+			continue
+		}
+		sql, err := show(c.expr)
+		if err != nil {
+			return err
+		}
+		s.tail += c.word + sql
+	}
+	for _, o := range b.q.order {
+		sql, err := show(o.expr)
+		if err != nil {
+			return err
+		}
+		s.order = append(s.order, sorted{sql, o.direction + o.nulls})
+	}
+	for _, l := range []struct {
+		word string
+		expr node
+	}{{" LIMIT ", b.q.limit}, {" OFFSET ", b.q.offset}} {
+		if l.expr != nil {
+			i, _ := position(l.expr)
+			s.limit += fmt.Sprint(l.word, i)
+		}
+	}
+	return nil
+}
+
+// byRow are the window functions whose value depends on the order of peers.
+var byRow = map[string]bool{
+	"WINDOW_ROW_NUMBER": true, "WINDOW_NTILE": true, "WINDOW_LEAD": true, "WINDOW_LAG": true,
+	"WINDOW_FIRST_VALUE": true, "WINDOW_LAST_VALUE": true, "WINDOW_NTH_VALUE": true,
+}
+
+// breakTies makes LIMIT and window functions that depend on the order of equal
+// rows deterministic, by the window and the keys, which no two rows share.
+func (b *builder) breakTies() {
+	q := b.q
+	var total []node
+	if q.window != nil {
+		total = append(total, column(json.Number("0"), refStart))
+	}
+	total = append(total, q.keys...)
+	if q.limit != nil || q.offset != nil {
+		for _, n := range total {
+			q.order = append(q.order, ordering{expr: n})
+		}
+	}
+	var fix func(node) (node, error)
+	fix = func(n node) (node, error) {
+		out, err := rewrite(n, fix)
+		if err != nil || class(n) != "WINDOW" {
+			return out, err
+		}
+		if byRow[text(n, "type")] || strings.HasSuffix(text(n, "start"), "ROWS") || strings.HasSuffix(text(n, "end"), "ROWS") {
+			orders := slices.Clone(list(out, "orders"))
+			for _, t := range total {
+				orders = append(orders, node{"type": "ORDER_DEFAULT", "null_order": "ORDER_DEFAULT", "expression": t})
+			}
+			out["orders"] = orders
+		}
+		return out, nil
+	}
+	apply := func(n node) node {
+		if n == nil {
+			return nil
+		}
+		out, _ := fix(n) // fix has no error of its own
+		return out
+	}
+	for i := range q.items {
+		q.items[i].expr = apply(q.items[i].expr)
+	}
+	q.qualify = apply(q.qualify)
+	for i := range q.order {
+		q.order[i].expr = apply(q.order[i].expr)
+	}
+}
