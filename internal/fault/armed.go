@@ -89,6 +89,8 @@ func Hit(p Point) error {
 	}
 	fired[p]++
 	mu.Unlock()
+	// For whoever watches the process from outside.
+	fmt.Fprintf(os.Stderr, "failpoint fired: %s %s\n", p, a.action)
 	switch a.action {
 	case Panic:
 		panic(fmt.Sprintf("%v at %s", ErrInjected, p))

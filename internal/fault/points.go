@@ -5,6 +5,7 @@ type Point string
 
 // The points, in the order in which one event meets them.
 const (
+	LogAckLost         Point = "log-ack-lost"         // the log has the message, its answer is lost on the way to the publisher
 	AfterLogAck        Point = "after-log-ack"        // the log has the message, the client has no answer
 	MidMicroBatch      Point = "mid-micro-batch"      // some views of a block are computed, no State is published
 	AfterParquetPut    Point = "after-parquet-put"    // data files stored, no commit refers to them
@@ -16,4 +17,4 @@ const (
 )
 
 // Points lists all of them.
-var Points = []Point{AfterLogAck, MidMicroBatch, AfterParquetPut, BeforeCommitPut, CommitResponseLost, AfterCommitPut, BeforeBatchCommit, AfterBatchCommit}
+var Points = []Point{LogAckLost, AfterLogAck, MidMicroBatch, AfterParquetPut, BeforeCommitPut, CommitResponseLost, AfterCommitPut, BeforeBatchCommit, AfterBatchCommit}

@@ -1,0 +1,295 @@
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/internal/fault"
+	"github.com/tailwater/tailwater/view"
+)
+
+// An Input is one stream's landed events, pinned at one commit of its table.
+type Input struct {
+	Schema *event.Schema
+	Plans  []*view.Plan
+	Origin Origin
+	// Landed gives, for each source, the range from its epoch's floor through L.
+	Landed []event.Range
+	// Select gives a SELECT over the rows in the ranges, with the columns of
+	// Schema.Relation.
+	Select func(ctx context.Context, ranges []event.Range) (string, error)
+}
+
+// Advanced is what a batch run did.
+type Advanced struct {
+	Rows  int64                // facts added
+	Moved bool                 // some S moved
+	S     map[string]event.Cut // by object (FactsObject, ViewObject), after the run
+}
+
+// Advance brings facts and partials from S to L of the inputs and moves S, in
+// one transaction: after a crash either all of it happened or nothing. With
+// rebuild everything is computed again from the beginning, in the same
+// transaction, so that queries see the old results until it commits. Objects
+// that no input names any more are dropped.
+func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (Advanced, error) {
+	w.advancing.Lock()
+	defer w.advancing.Unlock()
+	if w.db == nil {
+		return Advanced{}, errors.New("warehouse: closed")
+	}
+	conn, err := w.db.Connect()
+	if err != nil {
+		return Advanced{}, fmt.Errorf("warehouse: connect: %w", err)
+	}
+	defer conn.Close() // rolls an unfinished transaction back
+	if err := conn.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
+		return Advanced{}, fmt.Errorf("warehouse: begin: %w", err)
+	}
+	a := advance{conn: conn}
+	if a.marks, err = readMarks(ctx, conn); err != nil {
+		return Advanced{}, fmt.Errorf("warehouse: %w", err)
+	}
+	if err := a.drop(ctx, inputs, rebuild); err != nil {
+		return Advanced{}, fmt.Errorf("warehouse: %w", err)
+	}
+	for _, in := range inputs {
+		if err := a.stream(ctx, in); err != nil {
+			return Advanced{}, fmt.Errorf("warehouse: stream %s: %w", in.Schema.Stream, err)
+		}
+	}
+	if err := fault.Hit(fault.BeforeBatchCommit); err != nil {
+		return Advanced{}, err
+	}
+	// The commit point: facts, partials and S become visible together.
+	if err := conn.Exec(ctx, "COMMIT"); err != nil {
+		return Advanced{}, fmt.Errorf("warehouse: commit: %w", err)
+	}
+	if err := fault.Hit(fault.AfterBatchCommit); err != nil {
+		return Advanced{}, err
+	}
+	return Advanced{Rows: a.rows, Moved: a.moved, S: a.marks}, nil
+}
+
+// advance is the state of one run.
+type advance struct {
+	conn  *duckdb.Conn
+	marks map[string]event.Cut
+	rows  int64
+	moved bool
+}
+
+// drop removes objects that no input names, or all of them for a rebuild.
+func (a *advance) drop(ctx context.Context, inputs []Input, rebuild bool) error {
+	wanted := map[string]bool{}
+	for _, in := range inputs {
+		wanted[FactsObject(in.Schema.Stream)] = !rebuild
+		for _, p := range in.Plans {
+			wanted[ViewObject(p)] = !rebuild
+		}
+	}
+	for object := range a.marks {
+		if wanted[object] {
+			continue
+		}
+		var tables []string
+		if stream, ok := strings.CutPrefix(object, "facts:"); ok {
+			tables = []string{factsTable(stream)}
+		} else {
+			name := duckdb.Ident(strings.Replace(strings.TrimPrefix(object, "view:"), ":", "_", 1))
+			tables = []string{"partials." + name, "errors." + name}
+		}
+		for _, t := range tables {
+			if err := a.conn.Exec(ctx, "DROP TABLE IF EXISTS "+t); err != nil {
+				return fmt.Errorf("drop %s: %w", t, err)
+			}
+		}
+		for _, t := range []string{"tw.marks", "tw.objects"} {
+			if err := a.conn.Exec(ctx, "DELETE FROM "+t+" WHERE object = ?", object); err != nil {
+				return fmt.Errorf("forget %s: %w", object, err)
+			}
+		}
+		delete(a.marks, object)
+	}
+	return nil
+}
+
+// stream advances the facts and every view of one stream.
+func (a *advance) stream(ctx context.Context, in Input) error {
+	facts := FactsObject(in.Schema.Stream)
+	err := a.object(ctx, in, facts, func(rows string) error {
+		if err := a.create(ctx, factsTable(in.Schema.Stream), in.Schema.Relation()); err != nil || rows == "" {
+			return err
+		}
+		before, err := a.count(ctx, factsTable(in.Schema.Stream))
+		if err != nil {
+			return err
+		}
+		if err := a.insert(ctx, factsTable(in.Schema.Stream), in.Schema.Relation(), rows); err != nil {
+			return err
+		}
+		after, err := a.count(ctx, factsTable(in.Schema.Stream))
+		a.rows += after - before
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("facts: %w", err)
+	}
+	for _, p := range in.Plans {
+		if err := a.object(ctx, in, ViewObject(p), func(rows string) error { return a.view(ctx, p, rows) }); err != nil {
+			return fmt.Errorf("view %s: %w", p.Name, err)
+		}
+	}
+	if err := a.conn.Exec(ctx, "DELETE FROM tw.origins WHERE stream = ?", in.Schema.Stream); err != nil {
+		return err
+	}
+	return a.conn.Exec(ctx, "INSERT INTO tw.origins VALUES (?, ?, ?, ?)", in.Schema.Stream, in.Origin.TableID, in.Origin.Version, in.Origin.CommitID)
+}
+
+// object calls add with the rows in (S, L] of the object, and moves its S.
+// The text is empty when there is nothing new.
+func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string) error) error {
+	s := a.marks[object]
+	var ranges []event.Range
+	moved := event.Cut{}
+	for _, r := range in.Landed {
+		after := max(s[r.Source], r.After)
+		moved[r.Source] = max(after, r.Through)
+		if after < r.Through {
+			ranges = append(ranges, event.Range{Source: r.Source, After: after, Through: r.Through})
+		}
+	}
+	if len(ranges) == 0 && len(s) == len(moved) {
+		return nil
+	}
+	var rows string
+	if len(ranges) > 0 {
+		text, err := in.Select(ctx, ranges)
+		if err != nil {
+			return err
+		}
+		rows = text
+	}
+	if err := add(rows); err != nil {
+		return err
+	}
+	if err := a.conn.Exec(ctx, "DELETE FROM tw.marks WHERE object = ?", object); err != nil {
+		return err
+	}
+	for src, through := range moved {
+		err := a.conn.Exec(ctx, "INSERT INTO tw.marks VALUES (?, ?, ?, ?, ?)", object, src.Stream, int32(src.Epoch), int32(src.Partition), int64(through))
+		if err != nil {
+			return err
+		}
+	}
+	a.marks[object], a.moved = moved, true
+	return nil
+}
+
+// view adds the partials and the failed rows of the events to the view's tables.
+func (a *advance) view(ctx context.Context, p *view.Plan, rows string) error {
+	if err := a.create(ctx, partialsTable(p), p.Partial); err != nil {
+		return err
+	}
+	if err := a.create(ctx, errorsTable(p), ErrorColumns); err != nil || rows == "" {
+		return err
+	}
+	events := "(" + rows + ") AS events"
+	if err := a.insert(ctx, partialsTable(p), p.Partial, p.PartialSQL(events)); err != nil {
+		return err
+	}
+	if text := p.ErrorsSQL(events); text != "" {
+		if err := a.insert(ctx, errorsTable(p), ErrorColumns, text); err != nil {
+			return err
+		}
+	}
+	return a.compact(ctx, p)
+}
+
+// compact merges a view's partial rows when the rows added since the last time
+// outgrow a quarter of those merged: each row is then rewritten a bounded number
+// of times, and a query never reads more than 1.25 times the merged rows. The
+// order, key then window, is what makes one key's history cheap to read.
+func (a *advance) compact(ctx context.Context, p *view.Plan) error {
+	table := partialsTable(p)
+	total, err := a.count(ctx, table)
+	if err != nil {
+		return err
+	}
+	known, err := a.conn.Collect(ctx, "SELECT compacted_rows FROM tw.objects WHERE object = ?", ViewObject(p))
+	if err != nil {
+		return err
+	}
+	if base := int64At(known, 0, 0); total-base <= base/4 {
+		return nil
+	}
+	next := "partials." + duckdb.Ident(p.Name+"_next")
+	if err := a.create(ctx, next, p.Partial); err != nil {
+		return err
+	}
+	merged := "SELECT * FROM (" + p.MergeSQL(table) + ") AS merged"
+	if order := sortOrder(p); order != "" {
+		merged += " ORDER BY " + order
+	}
+	if err := a.insert(ctx, next, p.Partial, merged); err != nil {
+		return err
+	}
+	if err := a.conn.Exec(ctx, "DROP TABLE "+table); err != nil {
+		return err
+	}
+	if err := a.conn.Exec(ctx, "ALTER TABLE "+next+" RENAME TO "+duckdb.Ident(p.Name+"_"+p.Version)); err != nil {
+		return err
+	}
+	rows, err := a.count(ctx, table)
+	if err != nil {
+		return err
+	}
+	if err := a.conn.Exec(ctx, "DELETE FROM tw.objects WHERE object = ?", ViewObject(p)); err != nil {
+		return err
+	}
+	return a.conn.Exec(ctx, "INSERT INTO tw.objects VALUES (?, ?)", ViewObject(p), rows)
+}
+
+// sortOrder is keys, then pane.
+func sortOrder(p *view.Plan) string {
+	var by []string
+	for _, k := range p.Keys {
+		by = append(by, duckdb.Ident(k.Column))
+	}
+	if p.Window != nil {
+		by = append(by, "pane")
+	}
+	return strings.Join(by, ", ")
+}
+
+func (a *advance) create(ctx context.Context, table string, columns []event.Column) error {
+	var defs []string
+	for _, c := range columns {
+		defs = append(defs, duckdb.Ident(c.Name)+" "+c.Type.String())
+	}
+	return a.conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+table+" ("+strings.Join(defs, ", ")+")")
+}
+
+func (a *advance) insert(ctx context.Context, table string, columns []event.Column, query string) error {
+	return a.conn.Exec(ctx, "INSERT INTO "+table+" SELECT "+columnList(columns)+" FROM ("+query+") AS added")
+}
+
+func (a *advance) count(ctx context.Context, table string) (int64, error) {
+	rel, err := a.conn.Collect(ctx, "SELECT count(*) FROM "+table)
+	if err != nil {
+		return 0, err
+	}
+	return int64At(rel, 0, 0), nil
+}
+
+func columnList(columns []event.Column) string {
+	var names []string
+	for _, c := range columns {
+		names = append(names, duckdb.Ident(c.Name))
+	}
+	return strings.Join(names, ", ")
+}

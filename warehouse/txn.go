@@ -1,0 +1,79 @@
+package warehouse
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/view"
+)
+
+// A Txn is a read-only transaction: one snapshot of facts, partials and S. It
+// holds a connection of its own and belongs to one query.
+type Txn struct {
+	Conn  *duckdb.Conn
+	marks map[string]event.Cut
+}
+
+// Begin opens a read-only transaction. The engine starts a transaction lazily,
+// at its first read, so Begin reads S at once: what the query reads later is of
+// the same snapshot.
+func (w *Warehouse) Begin(ctx context.Context) (*Txn, error) {
+	conn, err := w.db.Connect()
+	if err != nil {
+		return nil, fmt.Errorf("warehouse: connect: %w", err)
+	}
+	t := &Txn{Conn: conn}
+	if err := conn.Exec(ctx, "BEGIN TRANSACTION READ ONLY"); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("warehouse: begin: %w", err)
+	}
+	if t.marks, err = readMarks(ctx, conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("warehouse: %w", err)
+	}
+	return t, nil
+}
+
+// Close ends the transaction and its connection.
+func (t *Txn) Close() error { return t.Conn.Close() }
+
+// Marks gives S by object.
+func (t *Txn) Marks() map[string]event.Cut { return t.marks }
+
+// Facts gives a SELECT over the stream's facts, with the columns of
+// Schema.Relation, and S.
+func (t *Txn) Facts(s *event.Schema) (string, event.Cut) {
+	return t.read(FactsObject(s.Stream), factsTable(s.Stream), s.Relation())
+}
+
+// Partials gives a SELECT over the view's partial rows, and S.
+func (t *Txn) Partials(p *view.Plan) (string, event.Cut) {
+	return t.read(ViewObject(p), partialsTable(p), p.Partial)
+}
+
+// Errors gives a SELECT over the rows on which the view failed (ErrorColumns),
+// and S.
+func (t *Txn) Errors(p *view.Plan) (string, event.Cut) {
+	return t.read(ViewObject(p), errorsTable(p), ErrorColumns)
+}
+
+// read gives a typed SELECT without rows for an object that no batch run has
+// filled yet.
+func (t *Txn) read(object, table string, columns []event.Column) (string, event.Cut) {
+	if s, ok := t.marks[object]; ok {
+		return "SELECT " + columnList(columns) + " FROM " + table, s
+	}
+	return EmptySelect(columns), event.Cut{}
+}
+
+// EmptySelect is a SELECT of the columns without rows.
+func EmptySelect(columns []event.Column) string {
+	var items []string
+	for _, c := range columns {
+		items = append(items, fmt.Sprintf("NULL::%s AS %s", c.Type, duckdb.Ident(c.Name)))
+	}
+	return "SELECT " + strings.Join(items, ", ") + " WHERE false"
+}
