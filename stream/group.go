@@ -133,7 +133,7 @@ func (p *Publisher) settle(g *group) outcome {
 		if err == nil {
 			var seq uint64
 			if seq, err = g.pending.Wait(g.ctx); err == nil {
-				if err = fault.Hit(fault.AfterLogAck); err == nil {
+				if err = fault.Hit(fault.LogAckLost); err == nil {
 					return outcome{seq: seq}
 				}
 				return outcome{err: fmt.Errorf("%w (%w)", ErrUnavailable, err)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,20 @@ import (
 // minBlockWeight is what a block counts at least in a lane's bound, so that
 // empty blocks are bounded too.
 const minBlockWeight = 1 << 10
+
+// runBytes bounds what is offered at once to an applier that takes several
+// blocks: about 20,000 events, whose micro-batch takes a few milliseconds. So
+// micro-batches are single blocks while the applier keeps up, and grow with the
+// queue when it does not.
+const runBytes = 4 << 20
+
+// A ManyApplier is an event.Applier that takes several blocks as one: blocks of
+// one source that follow each other, of which only the last may carry a seal. All
+// of them are applied when ApplyMany returns nil, and none when it fails.
+type ManyApplier interface {
+	event.Applier
+	ApplyMany(ctx context.Context, blocks []*event.Block) error
+}
 
 // A lane carries blocks to one applier, in order, on a goroutine of its own.
 type lane struct {
@@ -73,8 +88,8 @@ func (l *lane) push(ctx context.Context, b *event.Block) error {
 // run applies blocks until ctx ends or the applier fails for good.
 func (l *lane) run(ctx context.Context) error {
 	for {
-		b := l.first()
-		if b == nil {
+		blocks := l.next()
+		if len(blocks) == 0 {
 			select {
 			case <-l.filled:
 				continue
@@ -82,27 +97,40 @@ func (l *lane) run(ctx context.Context) error {
 				return ctx.Err()
 			}
 		}
-		if err := l.apply(ctx, b); err != nil {
+		if err := l.apply(ctx, blocks); err != nil {
 			return err
 		}
-		l.pop(b)
+		l.pop(blocks)
 	}
 }
 
-func (l *lane) first() *event.Block {
+// next gives the blocks to be offered together: one, or for a ManyApplier those
+// that wait, through the next seal or the bound.
+func (l *lane) next() []*event.Block {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) == 0 {
-		return nil
+	_, many := l.applier.(ManyApplier)
+	n, bytes := 0, int64(0)
+	for n < len(l.queue) && (n == 0 || many && !l.queue[n-1].Seal && bytes+weight(l.queue[n]) <= runBytes) {
+		bytes += weight(l.queue[n])
+		n++
 	}
-	return l.queue[0]
+	return slices.Clone(l.queue[:n])
 }
 
-// apply offers b until it is taken: an applier that returned an error has
-// not applied any of it.
-func (l *lane) apply(ctx context.Context, b *event.Block) error {
+// offer gives the blocks to the applier.
+func (l *lane) offer(ctx context.Context, blocks []*event.Block) error {
+	if many, ok := l.applier.(ManyApplier); ok && len(blocks) > 1 {
+		return many.ApplyMany(ctx, blocks)
+	}
+	return l.applier.Apply(ctx, blocks[0])
+}
+
+// apply offers the blocks until they are taken: an applier that returned an
+// error has not applied any of it.
+func (l *lane) apply(ctx context.Context, blocks []*event.Block) error {
 	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, 5*time.Second) {
-		err := l.applier.Apply(ctx, b)
+		err := l.offer(ctx, blocks)
 		if ctx.Err() != nil && err != nil {
 			return ctx.Err()
 		}
@@ -112,7 +140,7 @@ func (l *lane) apply(ctx context.Context, b *event.Block) error {
 		if err == nil || isPermanent(err) {
 			return err
 		}
-		l.logger.Error("block was not applied; trying again", "block", b.Range.String(), "error", err)
+		l.logger.Error("block was not applied; trying again", "block", blocks[0].Range.String(), "error", err)
 		select {
 		case <-time.After(backoff):
 		case <-ctx.Done():
@@ -128,13 +156,15 @@ func isPermanent(err error) bool {
 	return errors.As(err, &gap) || errors.As(err, &p) && p.Permanent()
 }
 
-func (l *lane) pop(b *event.Block) {
+func (l *lane) pop(blocks []*event.Block) {
 	l.mu.Lock()
-	l.queue[0] = nil
-	l.queue = l.queue[1:]
-	l.bytes -= weight(b)
-	l.applied++
-	l.through = b.Through
+	for i, b := range blocks {
+		l.queue[i] = nil
+		l.bytes -= weight(b)
+		l.through = b.Through
+	}
+	l.queue = l.queue[len(blocks):]
+	l.applied += uint64(len(blocks))
 	kept := l.waiters[:0]
 	for _, w := range l.waiters {
 		if w.blocks <= l.applied {

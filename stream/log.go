@@ -8,7 +8,7 @@ import (
 )
 
 // MaxMessageBytes is the largest message that a Log accepts.
-const MaxMessageBytes = 8 << 20
+const MaxMessageBytes = 8<<20 - 64<<10
 
 // A Message is one entry of a Log.
 type Message struct {

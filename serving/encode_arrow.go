@@ -1,0 +1,108 @@
+package serving
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/tailwater/tailwater/event"
+)
+
+// arrowEncoder writes an Arrow IPC stream in the types that other programs
+// expect rather than in those of storage: DECIMAL(p,s) is decimal128(p,s) at
+// every precision, HUGEINT decimal128(38,0), TIMESTAMP µs with zone UTC, JSON
+// utf8. Without end the stream lacks its end-of-stream mark.
+type arrowEncoder struct {
+	columns []event.Column
+	schema  *arrow.Schema
+	writer  *ipc.Writer
+}
+
+func newArrow(columns []event.Column) encoder {
+	fields := make([]arrow.Field, len(columns))
+	for i, name := range uniqueNames(columns) {
+		fields[i] = arrow.Field{Name: name, Type: publicType(columns[i].Type), Nullable: !columns[i].NotNull}
+	}
+	return &arrowEncoder{columns: columns, schema: arrow.NewSchema(fields, nil)}
+}
+
+func publicType(t event.Type) arrow.DataType {
+	switch t.Kind {
+	case event.Decimal:
+		return &arrow.Decimal128Type{Precision: int32(t.Precision), Scale: int32(t.Scale)}
+	case event.Timestamp:
+		return arrow.FixedWidthTypes.Timestamp_us
+	}
+	return t.Arrow()
+}
+
+func (e *arrowEncoder) begin(w io.Writer, a *Answer) error {
+	e.writer = ipc.NewWriter(w, ipc.WithSchema(e.schema))
+	// An empty batch makes the writer send the schema now: an answer without
+	// rows has columns too.
+	return e.rows(w, array.NewRecordBatch(event.ArrowSchema(e.columns), emptyColumns(e.columns), 0))
+}
+
+func emptyColumns(columns []event.Column) []arrow.Array {
+	out := make([]arrow.Array, len(columns))
+	for i, c := range columns {
+		out[i] = array.MakeArrayOfNull(memory.DefaultAllocator, c.Arrow(), 0)
+	}
+	return out
+}
+
+func (e *arrowEncoder) rows(w io.Writer, batch arrow.RecordBatch) error {
+	if int(batch.NumCols()) != len(e.columns) {
+		return fmt.Errorf("encode: a batch has %d columns, the answer %d", batch.NumCols(), len(e.columns))
+	}
+	arrays := make([]arrow.Array, len(e.columns))
+	for i, c := range e.columns {
+		var err error
+		if arrays[i], err = publicArray(c.Type, batch.Column(i)); err != nil {
+			return fmt.Errorf("column %q: %w", c.Name, err)
+		}
+	}
+	return e.writer.Write(array.NewRecordBatch(e.schema, arrays, batch.NumRows()))
+}
+
+func (e *arrowEncoder) end(io.Writer, *Answer, int64, time.Duration) error { return e.writer.Close() }
+
+// publicArray gives a storage array in publicType, without a copy where the
+// bytes are the same.
+func publicArray(t event.Type, values arrow.Array) (arrow.Array, error) {
+	switch {
+	case t.Kind == event.Timestamp:
+		d := values.Data()
+		return array.MakeFromData(array.NewData(publicType(t), d.Len(), d.Buffers(), nil, d.NullN(), d.Offset())), nil
+	case t.Kind == event.Decimal && !t.Wide():
+		narrow, ok := values.(*array.Int64)
+		if !ok {
+			return nil, fmt.Errorf("encode %s: stored as %s", t, values.DataType())
+		}
+		b := array.NewDecimal128Builder(memory.DefaultAllocator, publicType(t).(*arrow.Decimal128Type))
+		b.Reserve(narrow.Len())
+		for i := range narrow.Len() {
+			if narrow.IsNull(i) {
+				b.AppendNull()
+			} else {
+				b.Append(decimal128.FromI64(narrow.Value(i)))
+			}
+		}
+		return b.NewArray(), nil
+	case t.Kind == event.HugeInt:
+		if wide, ok := values.(*array.Decimal128); ok {
+			for i := range wide.Len() {
+				if !wide.IsNull(i) && wide.Value(i).BigInt().CmpAbs(maxHugeInt) >= 0 {
+					return nil, &Refusal{Code: "out_of_range", Message: "a HUGEINT has more than the 38 digits that Arrow decimals hold", Hint: "cast it to VARCHAR, or ask for JSON"}
+				}
+			}
+		}
+	}
+	return values, nil
+}

@@ -1,0 +1,128 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/view"
+)
+
+// The errors that a client may see. Whoever returns one wraps it with what
+// happened and the remedy: the whole text is shown.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrNotReady     = errors.New("not ready")
+	ErrPositionLost = errors.New("position lost")
+	ErrTimeout      = errors.New("time limit exceeded")
+	ErrTooMany      = errors.New("too many requests")
+	ErrTooLarge     = errors.New("result too large")
+	// ErrIncomplete is for those who may not give an answer with a hole in it,
+	// such as a parity check; an ordinary answer says Complete = false.
+	ErrIncomplete = errors.New("coverage incomplete")
+	// ErrConflict says that the same work is already under way.
+	ErrConflict = errors.New("conflict")
+)
+
+// A Refusal says why a request, or the SQL in it, is not executed.
+type Refusal struct {
+	Code    string // stable, for programs: "syntax", "unknown_table", …
+	Message string // what is wrong
+	Hint    string // what to do instead; may be empty
+	// Position is where in the SQL, counted in characters from 1; 0 if it
+	// concerns the statement as a whole.
+	Position int
+}
+
+func (r *Refusal) Error() string {
+	if r.Hint == "" {
+		return r.Message
+	}
+	return r.Message + "; " + r.Hint
+}
+
+// A failure is an error as a client sees it.
+type failure struct {
+	status     int
+	code       string
+	message    string
+	hint       string
+	position   int
+	retryAfter time.Duration
+}
+
+// statuses maps errors to HTTP statuses; the first that matches wins.
+var statuses = []struct {
+	err        error
+	status     int
+	code       string
+	hint       string
+	retryAfter time.Duration
+}{
+	{ErrNotFound, http.StatusNotFound, "not_found", "", 0},
+	{ErrPositionLost, http.StatusGone, "position_lost", "the log lost this position: send the events again", 0},
+	{ErrNotReady, http.StatusServiceUnavailable, "not_ready", "recovery is under way; ask again, or watch /readyz", time.Second},
+	{ErrIncomplete, http.StatusServiceUnavailable, "incomplete", "run a batch with rebuild to close the hole", 5 * time.Second},
+	{ErrTooMany, http.StatusTooManyRequests, "too_many_requests", "ask again later, or raise the concurrency limit", time.Second},
+	{ErrTooLarge, http.StatusUnprocessableEntity, "result_too_large", "aggregate, filter, or page with limit and offset", 0},
+	{ErrConflict, http.StatusConflict, "conflict", "", 0},
+	{ErrTimeout, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
+	{context.Canceled, statusClientGone, "canceled", "", 0},
+}
+
+// statusClientGone is nginx's status for a client that left: nobody reads it,
+// but logs and metrics tell it from our own faults.
+const statusClientGone = 499
+
+// failureOf classifies err. An error of no known kind becomes a 500 without
+// its text, which may name files and internals; known is then false.
+func failureOf(err error) (f failure, known bool) {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		f = failure{status: http.StatusBadRequest, code: refusal.Code, message: refusal.Message, hint: refusal.Hint, position: refusal.Position}
+		var special *statusError
+		if errors.As(err, &special) {
+			f.status = special.status
+		}
+		return f, true
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return failure{status: s.status, code: s.code, message: err.Error(), hint: s.hint, retryAfter: s.retryAfter}, true
+		}
+	}
+	var engine *duckdb.Error
+	if errors.As(err, &engine) {
+		return engineFailure(engine)
+	}
+	var definition *view.Error
+	if errors.As(err, &definition) {
+		return failure{status: http.StatusBadRequest, code: "invalid_filter", message: definition.Message, hint: definition.Hint}, true
+	}
+	return internalFailure, false
+}
+
+var internalFailure = failure{status: http.StatusInternalServerError, code: "internal", message: "internal error", hint: "the server's log has the cause under the id of X-Request-Id"}
+
+// statementFaults are the classes of engine errors that a statement brings on
+// itself: wrong names and types, and values that overflow or do not convert.
+var statementFaults = set("Binder Catalog Conversion Parser Syntax")
+
+// engineFailure classifies an error of the engine. What it says of the user's
+// own names is shown; the line with the caret is not: it quotes the rewritten
+// statement, with files and internal names in it.
+func engineFailure(e *duckdb.Error) (failure, bool) {
+	message, _, _ := strings.Cut(e.Message, "\nLINE ")
+	message = strings.TrimSpace(message)
+	switch {
+	case statementFaults[e.Type], e.Type == "Out of Range", e.Type == "Invalid Input", e.Type == "Mismatch Type":
+		return failure{status: http.StatusBadRequest, code: "sql", message: message}, true
+	case e.Type == "Out of Memory":
+		return failure{status: http.StatusUnprocessableEntity, code: "out_of_memory", message: "the query needs more memory than it may use", hint: "group by fewer keys, narrow the time range, or raise the memory limit"}, true
+	}
+	return internalFailure, false
+}

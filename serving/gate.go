@@ -1,0 +1,328 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tailwater/tailwater/internal/duckdb"
+)
+
+// The Gate's bounds. Each keeps one statement from using more of the process
+// than the engine's own limits would notice.
+const (
+	maxStatementBytes = 64 << 10 // the largest that dashboards were seen to send is a third of it
+	maxTreeDepth      = 250      // the engine's own limit is 1,000, and relations nest below a statement
+	maxTreeNodes      = 20_000
+)
+
+// A Catalog knows which tables SQL from outside may read.
+type Catalog interface {
+	// Tables lists them: "payments", "daily", "tailwater.view_errors". It may be
+	// called by many goroutines.
+	Tables() []string
+}
+
+// A Gate decides whether SQL from outside reaches an engine. The statement is
+// parsed by the engine's own parser, as a bound parameter: nothing of it is bound
+// or run. Then every node of the tree must be known, every member of a node
+// expected, every function and type on a list, every table in the catalogue or
+// the statement's own, and sizes that a few bytes of text can make huge must be
+// constants below a bound. What the Gate doesn't know it refuses.
+type Gate struct {
+	db      *duckdb.DB
+	catalog Catalog
+	now     func() time.Time // bounds series that end at now()
+}
+
+// NewGate parses on connections to db, which should be an in-memory engine that
+// holds no data.
+func NewGate(db *duckdb.DB, catalog Catalog) *Gate {
+	return &Gate{db: db, catalog: catalog, now: time.Now}
+}
+
+// A Statement is SQL that passed the Gate. It may be used by one goroutine.
+type Statement struct {
+	// Tables are the catalogue's names that it reads, each once, in order of
+	// first use.
+	Tables []string
+
+	gate *Gate
+	tree map[string]any
+	uses []use
+	ctes map[string]bool // lower-case names that its WITH clauses define
+}
+
+// A use is one place at which a statement reads a catalogue table.
+type use struct {
+	node  map[string]any // the BASE_TABLE node
+	table string
+}
+
+// Admit parses and checks one statement. It returns a *Refusal if the statement
+// may not run; other errors are the engine's own trouble.
+func (g *Gate) Admit(ctx context.Context, sql string) (*Statement, error) {
+	if err := checkText(sql); err != nil {
+		return nil, err
+	}
+	tree, err := g.parse(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	statements := duckdb.Statements(tree)
+	if len(statements) != 1 {
+		return nil, &Refusal{Code: "one_statement", Message: fmt.Sprintf("exactly one statement is expected, not %d", len(statements)), Hint: "send them one by one"}
+	}
+	w := newWalker(sql, g.catalog.Tables(), g.now())
+	if err := w.statement(statements[0], nil); err != nil {
+		return nil, err
+	}
+	if err := g.keepNames(ctx, w.outputs); err != nil {
+		return nil, err
+	}
+	w.unqualifyColumns()
+	w.keepDoubles()
+	return &Statement{Tables: w.used, gate: g, tree: tree, uses: w.uses, ctes: w.ctes}, nil
+}
+
+// keepNames gives expressions whose text Rewrite changes the name that their
+// column has now. They are few: scalar subqueries without an alias, mostly.
+func (g *Gate) keepNames(ctx context.Context, outputs []map[string]any) error {
+	outputs = slices.DeleteFunc(outputs, func(e map[string]any) bool { return !changesWhenPrinted(e) })
+	if len(outputs) == 0 {
+		return nil
+	}
+	conn, err := g.db.Connect()
+	if err != nil {
+		return fmt.Errorf("gate: %w", err)
+	}
+	defer conn.Close()
+	tree, err := conn.Parse(ctx, "SELECT 1")
+	if err != nil {
+		return fmt.Errorf("gate: %w", err)
+	}
+	node := duckdb.Statements(tree)[0].(map[string]any)["node"].(map[string]any)
+	for _, e := range outputs {
+		node["select_list"] = []any{e}
+		sql, err := conn.Print(ctx, tree)
+		if err != nil {
+			return fmt.Errorf("gate: name of a column: %w", err)
+		}
+		e["alias"] = strings.TrimPrefix(sql, "SELECT ")
+	}
+	return nil
+}
+
+// checkText refuses what no parser should be given.
+func checkText(sql string) error {
+	switch {
+	case len(sql) > maxStatementBytes:
+		return &Refusal{Code: "too_long", Message: fmt.Sprintf("the statement has %d bytes, %d are allowed", len(sql), maxStatementBytes), Hint: "move long lists into a stream and join it"}
+	case strings.TrimSpace(sql) == "":
+		return &Refusal{Code: "syntax", Message: "the statement is empty", Hint: "send a SELECT"}
+	case !utf8.ValidString(sql):
+		return &Refusal{Code: "syntax", Message: "the statement is not valid UTF-8"}
+	}
+	if at := strings.IndexByte(sql, 0); at >= 0 {
+		return &Refusal{Code: "syntax", Message: "the statement holds a NUL character", Position: charAt(sql, at)}
+	}
+	return nil
+}
+
+// charAt turns a byte offset into a position in characters, counted from 1.
+func charAt(sql string, offset int) int {
+	if offset < 0 || offset > len(sql) {
+		return 0
+	}
+	return utf8.RuneCountInString(sql[:offset]) + 1
+}
+
+// parse gives the statement's tree. A fresh connection costs microseconds and
+// cannot have been changed by whoever came before.
+func (g *Gate) parse(ctx context.Context, sql string) (map[string]any, error) {
+	conn, err := g.db.Connect()
+	if err != nil {
+		return nil, fmt.Errorf("gate: %w", err)
+	}
+	defer conn.Close()
+	tree, err := conn.Parse(ctx, sql)
+	var parse *duckdb.ParseError
+	switch {
+	case errors.As(err, &parse) && strings.Contains(parse.Message, "Only SELECT"):
+		return nil, onlySelect(sql)
+	case errors.As(err, &parse) && strings.Contains(parse.Message, "parameters"):
+		return nil, refuseParameter()
+	case errors.As(err, &parse):
+		return nil, &Refusal{Code: "syntax", Message: parse.Message, Position: parse.Position + 1}
+	}
+	return tree, err
+}
+
+// onlySelect words the refusal of a statement that the engine parses and that is
+// no plain SELECT.
+func onlySelect(sql string) *Refusal {
+	if strings.Contains(strings.ToLower(sql), "pivot") {
+		return refusePivot()
+	}
+	return &Refusal{Code: "only_select", Message: "only SELECT statements are answered", Hint: "data comes in through ingest, and views are files of the project"}
+}
+
+func refusePivot() *Refusal {
+	return &Refusal{Code: "unsupported", Message: "PIVOT and UNPIVOT are not supported", Hint: "write sum(x) FILTER (WHERE key = '…') AS name per column, or UNION ALL to turn columns into rows"}
+}
+
+func refuseParameter() *Refusal {
+	return &Refusal{Code: "unsupported", Message: "the statement has parameters, and values cannot be bound to them", Hint: "write the values as literals"}
+}
+
+// Rewrite prints the statement with every catalogue table replaced by the
+// SELECT that relations gives for it, under the alias or else the table's name.
+//
+// The SELECTs are trusted and pass no Gate, but they land inside the user's
+// scopes: they must name schema-qualified tables, or functions, only. A WITH
+// clause of the user's that would catch one of their unqualified names is refused.
+func (s *Statement) Rewrite(relations map[string]string) (string, error) {
+	conn, err := s.gate.db.Connect()
+	if err != nil {
+		return "", fmt.Errorf("rewrite: %w", err)
+	}
+	defer conn.Close()
+	ctx := context.Background() // parses and prints, tenths of a millisecond; nothing to wait for
+	parsed := map[string]map[string]any{}
+	for _, table := range s.Tables {
+		sql, ok := relations[table]
+		if !ok {
+			return "", fmt.Errorf("rewrite: no relation for table %q", table)
+		}
+		tree, err := conn.Parse(ctx, sql)
+		if err != nil {
+			return "", fmt.Errorf("rewrite: relation of table %q: %w", table, err)
+		}
+		statements := duckdb.Statements(tree)
+		if len(statements) != 1 {
+			return "", fmt.Errorf("rewrite: relation of table %q has %d statements", table, len(statements))
+		}
+		statement := statements[0].(map[string]any)
+		if err := s.checkCapture(statement); err != nil {
+			return "", err
+		}
+		parsed[table] = statement
+	}
+	for _, u := range s.uses {
+		substitute(u, parsed[u.table])
+	}
+	return conn.Print(ctx, s.tree)
+}
+
+// substitute turns the node of a table into a subquery. Whatever else the node
+// said stays: alias, column aliases, sample. Done again with another relation it
+// replaces the first, so a Statement can be rewritten for another cut.
+func substitute(u use, relation map[string]any) {
+	if text(u.node, "alias") == "" {
+		_, name := splitName(u.table)
+		u.node["alias"] = name
+	}
+	u.node["type"] = "SUBQUERY"
+	u.node["subquery"] = relation
+	for _, member := range []string{"schema_name", "table_name", "catalog_name", "at_clause"} {
+		delete(u.node, member)
+	}
+}
+
+// checkCapture refuses a WITH clause whose name an unqualified table of the
+// relation would resolve to.
+func (s *Statement) checkCapture(relation map[string]any) error {
+	own, free := map[string]bool{}, map[string]bool{}
+	collectNames(relation, own, free)
+	for name := range free {
+		if !own[name] && s.ctes[name] {
+			return &Refusal{Code: "reserved_name", Message: fmt.Sprintf("the name %q of a WITH clause is taken", name), Hint: "rename it"}
+		}
+	}
+	return nil
+}
+
+// collectNames gathers, in lower case, the names that WITH clauses of a tree
+// define and the unqualified tables that it reads.
+func collectNames(v any, defined, read map[string]bool) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			collectNames(e, defined, read)
+		}
+	case map[string]any:
+		if text(v, "type") == "BASE_TABLE" && text(v, "schema_name") == "" {
+			read[strings.ToLower(text(v, "table_name"))] = true
+		}
+		if ctes, ok := v["cte_map"].(map[string]any); ok {
+			entries, _ := ctes["map"].([]any)
+			for _, e := range entries {
+				if entry, ok := e.(map[string]any); ok {
+					defined[strings.ToLower(text(entry, "key"))] = true
+				}
+			}
+		}
+		for _, e := range v {
+			collectNames(e, defined, read)
+		}
+	}
+}
+
+// unknownTable words the refusal of a table that is neither in the catalogue
+// nor a WITH clause in scope.
+func unknownTable(written string, catalog []string, position int) *Refusal {
+	r := &Refusal{Code: "unknown_table", Message: fmt.Sprintf("there is no table %q", written), Position: position}
+	type candidate struct {
+		name     string
+		distance int
+	}
+	var near []candidate
+	low := strings.ToLower(written)
+	for _, name := range catalog {
+		d := distance(low, strings.ToLower(name))
+		if strings.HasSuffix(strings.ToLower(name), "."+low) {
+			d = 0
+		}
+		if d <= max(2, len(low)/3) {
+			near = append(near, candidate{name, d})
+		}
+	}
+	slices.SortStableFunc(near, func(a, b candidate) int { return a.distance - b.distance })
+	var names []string
+	for _, c := range near[:min(3, len(near))] {
+		names = append(names, c.name)
+	}
+	switch {
+	case len(names) > 0:
+		r.Hint = "did you mean " + strings.Join(names, " or ") + "?"
+	case len(catalog) > 0:
+		r.Hint = "the tables are " + strings.Join(catalog[:min(20, len(catalog))], ", ")
+	default:
+		r.Hint = "the project defines no streams or views yet"
+	}
+	return r
+}
+
+// distance is the Levenshtein distance of a and b in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,273 @@
+package serving
+
+import (
+	"cmp"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/klauspost/compress/gzhttp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tailwater/tailwater/event"
+)
+
+// Config bounds what the handler lets in and out. The zero value means the
+// defaults.
+type Config struct {
+	// Concurrency is how many queries run at once. 8: a merged view answer takes
+	// some 4 ms of one core, and a heavy query must not keep the light ones out.
+	Concurrency int
+	// Waiting is how many more may queue (64), and for at most WaitTime (5 s, as
+	// long as a dashboard's refresh), before a client is told to come back.
+	Waiting  int
+	WaitTime time.Duration
+	// Timeout is a query's limit (30 s, below the 60 s of most proxies) unless
+	// the request asks for less or, up to MaxTimeout (5 min), for more.
+	Timeout, MaxTimeout time.Duration
+	// MaxRows (10 M) and MaxBytes (1 GiB, before compression) bound a response;
+	// exceeding one is an error, never a silently shortened result.
+	MaxRows, MaxBytes int64
+	// MaxBody bounds a request's body, in bytes (128 KiB: a statement of the
+	// Gate's 64 KiB with every character escaped).
+	MaxBody int64
+	// Metrics is what /metrics shows, and Register where the handler's own
+	// metrics go; either may be nil.
+	Metrics  prometheus.Gatherer
+	Register prometheus.Registerer
+	// Log gets one line for each request that failed; nil discards.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Concurrency = cmp.Or(c.Concurrency, 8)
+	c.Waiting = cmp.Or(c.Waiting, 64)
+	c.WaitTime = cmp.Or(c.WaitTime, 5*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.MaxTimeout = max(cmp.Or(c.MaxTimeout, 5*time.Minute), c.Timeout)
+	c.MaxRows = cmp.Or(c.MaxRows, 10_000_000)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<30)
+	c.MaxBody = cmp.Or(c.MaxBody, 128<<10)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// server holds the handlers.
+type server struct {
+	q       Queries
+	cfg     Config
+	mux     *http.ServeMux
+	limiter *limiter
+	seconds *prometheus.HistogramVec
+}
+
+// NewHandler serves q over HTTP:
+//
+//	GET  /v1/views                   the views
+//	GET  /v1/views/{view}            rows: from, to, where.KEY, isnull, order, limit, offset, after, timeout
+//	GET  /v1/views/{view}/check      the view against its own SQL over the raw events
+//	POST /v1/sql                     rows of {"sql", "after", "timeout"}, or of a text/plain body
+//	GET  /v1/streams[/{stream}]      the streams' columns
+//	GET  /v1/status                  how far every layer is
+//	POST /v1/batch/run               rebuild
+//	GET  /v1/batch/runs              the latest runs
+//	GET  /healthz, /readyz, /metrics
+//
+// Responses are compressed with zstd or gzip if the client takes it.
+func NewHandler(q Queries, cfg Config) http.Handler {
+	s := &server{q: q, cfg: cfg.withDefaults(), mux: http.NewServeMux()}
+	s.limiter = newLimiter(s.cfg.Concurrency, s.cfg.Waiting, s.cfg.WaitTime)
+	s.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "tailwater_http_request_seconds", Help: "Time to answer a request, by route and status.",
+		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
+	}, []string{"route", "code"})
+	if s.cfg.Register != nil {
+		s.cfg.Register.MustRegister(s.seconds)
+	}
+	s.handle("GET /v1/views", s.views)
+	s.handle("GET /v1/views/{view}", s.limited(s.view))
+	s.handle("GET /v1/views/{view}/check", s.limited(s.check))
+	s.handle("POST /v1/sql", s.limited(s.sql))
+	s.handle("GET /v1/streams", s.streams)
+	s.handle("GET /v1/streams/{stream}", s.stream)
+	s.handle("GET /v1/status", s.status)
+	s.handle("POST /v1/batch/run", s.runBatch)
+	s.handle("GET /v1/batch/runs", s.runs)
+	s.handle("GET /healthz", s.healthz)
+	s.handle("GET /readyz", s.readyz)
+	if s.cfg.Metrics != nil {
+		s.mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}))
+	}
+	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.EnableZstd(true))
+	if err != nil {
+		panic("serving: " + err.Error()) // only for options that contradict each other
+	}
+	return compress(http.HandlerFunc(s.serve))
+}
+
+func (s *server) views(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r); err != nil {
+		return err
+	}
+	return reply(w)(s.q.Views(r.Context()))
+}
+
+func (s *server) view(w http.ResponseWriter, r *http.Request) error {
+	started := time.Now()
+	format, err := formatOf(r)
+	if err != nil {
+		return err
+	}
+	request, err := parseViewRequest(r.PathValue("view"), r.URL.Query())
+	if err != nil {
+		return err
+	}
+	answer, err := s.q.View(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	return s.answer(w, r, answer, format, started)
+}
+
+func (s *server) sql(w http.ResponseWriter, r *http.Request) error {
+	started := time.Now()
+	format, err := formatOf(r)
+	if err != nil {
+		return err
+	}
+	request, err := s.parseSQLRequest(r)
+	if err != nil {
+		return err
+	}
+	answer, err := s.q.SQL(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	return s.answer(w, r, answer, format, started)
+}
+
+// answer sends rows, and gives the State and the transaction back whatever happens.
+func (s *server) answer(w http.ResponseWriter, r *http.Request, a *Answer, format int, started time.Time) error {
+	if a.Close != nil {
+		defer a.Close()
+	}
+	// A client that doesn't read would hold all that for as long as it likes.
+	control := http.NewResponseController(w)
+	if deadline, ok := r.Context().Deadline(); ok && control.SetWriteDeadline(deadline.Add(time.Second)) == nil {
+		defer control.SetWriteDeadline(time.Time{})
+	}
+	_, err := send(r.Context(), w, a, format, s.cfg, started)
+	return err
+}
+
+func (s *server) check(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r, "timeout"); err != nil {
+		return err
+	}
+	c, err := s.q.Check(r.Context(), r.PathValue("view"))
+	return reply(w)(c, err)
+}
+
+// A column of a stream, as /v1/streams shows it.
+type streamColumn struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	NotNull bool   `json:"not_null"`
+}
+
+type streamInfo struct {
+	Stream     string            `json:"stream"`
+	Columns    []streamColumn    `json:"columns"`
+	Time       string            `json:"time,omitempty"`        // the event-time column
+	TimeFormat string            `json:"time_format,omitempty"` // strptime; absent = ISO 8601
+	Formats    map[string]string `json:"formats,omitempty"`     // of the other columns that have one
+	ID         string            `json:"id,omitempty"`          // the column that identifies an event
+}
+
+func describeStream(s *event.Schema) streamInfo {
+	info := streamInfo{Stream: s.Stream, Columns: []streamColumn{}}
+	for i, c := range s.Columns {
+		info.Columns = append(info.Columns, streamColumn{c.Name, c.Type.String(), c.NotNull})
+		format, ok := s.Formats[i]
+		switch {
+		case i == s.TimeColumn:
+			info.Time, info.TimeFormat = c.Name, format
+		case ok:
+			if info.Formats == nil {
+				info.Formats = map[string]string{}
+			}
+			info.Formats[c.Name] = format
+		}
+	}
+	if s.IDColumn >= 0 {
+		info.ID = s.Columns[s.IDColumn].Name
+	}
+	return info
+}
+
+func (s *server) streams(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r); err != nil {
+		return err
+	}
+	list := []streamInfo{}
+	for _, schema := range s.q.Streams() {
+		list = append(list, describeStream(schema))
+	}
+	return reply(w)(map[string]any{"streams": list}, nil)
+}
+
+func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r); err != nil {
+		return err
+	}
+	var names []string
+	for _, schema := range s.q.Streams() {
+		if schema.Stream == r.PathValue("stream") {
+			return reply(w)(describeStream(schema), nil)
+		}
+		names = append(names, schema.Stream)
+	}
+	return notFound("stream", r.PathValue("stream"), names)
+}
+
+func (s *server) status(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r); err != nil {
+		return err
+	}
+	return reply(w)(s.q.Status(r.Context()))
+}
+
+func (s *server) runBatch(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r, "rebuild"); err != nil {
+		return err
+	}
+	rebuild, err := parseFlag(r.URL.Query(), "rebuild")
+	if err != nil {
+		return err
+	}
+	return reply(w)(s.q.RunBatch(r.Context(), rebuild))
+}
+
+func (s *server) runs(w http.ResponseWriter, r *http.Request) error {
+	if err := noParameters(r); err != nil {
+		return err
+	}
+	return reply(w)(s.q.Runs(r.Context()))
+}
+
+// healthz says that the process is alive: whoever restarts it on another answer
+// must not do so because it is busy recovering.
+func (s *server) healthz(w http.ResponseWriter, r *http.Request) error {
+	return reply(w)(map[string]any{"alive": true}, nil)
+}
+
+// readyz says whether answers are given.
+func (s *server) readyz(w http.ResponseWriter, r *http.Request) error {
+	if err := s.q.Ready(); err != nil {
+		return notReady(err)
+	}
+	return reply(w)(map[string]any{"ready": true}, nil)
+}

@@ -1,0 +1,199 @@
+package serving
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/speed"
+	"github.com/tailwater/tailwater/view"
+	"github.com/tailwater/tailwater/warehouse"
+)
+
+// share hands Go-held batches to SQL for the life of the pin.
+func (p *pin) share(columns []event.Column, batches []duckdb.Batch) string {
+	h := duckdb.Share(columns)
+	h.Set(batches)
+	p.handles = append(p.handles, h)
+	return h.SQL()
+}
+
+// cover notes what keeps the ranges from tiling (floor, A] of the stream: a hole
+// makes numbers low, an overlap makes them high, and either makes the answer
+// incomplete.
+func (p *pin) cover(what string, s *speed.Stream, ranges []event.Range) {
+	for _, src := range s.Sources() {
+		m := s.Marks[src]
+		want := event.Range{Source: src, After: m.Floor, Through: m.Applied}
+		holes, overlaps := event.Holes(want, ranges)
+		for _, h := range holes {
+			p.problems = append(p.problems, fmt.Sprintf("%s: nothing covers %s", what, h))
+		}
+		for _, o := range overlaps {
+			p.problems = append(p.problems, fmt.Sprintf("%s: %s is covered twice", what, o))
+		}
+	}
+}
+
+// batched gives the ranges that S covers.
+func batched(s event.Cut) []event.Range {
+	var out []event.Range
+	for src, through := range s {
+		out = append(out, event.Range{Source: src, Through: through})
+	}
+	return out
+}
+
+// partials gives the FROM item of a view's partial rows: batch partials through
+// S, speed partials after S through Q.
+func (p *pin) partials(plan *view.Plan) string {
+	fromBatch, s := p.tx.Partials(plan)
+	stream, v := p.state.View(plan.Name)
+	ranges, segments := v.After(s)
+	p.cover("view "+plan.Name, stream, append(batched(s), ranges...))
+	var batches []duckdb.Batch
+	rows := 0
+	for _, seg := range segments {
+		for _, piece := range seg.Pieces {
+			batches = append(batches, piece.Batches...)
+		}
+	}
+	for _, b := range batches {
+		rows += b.Len()
+	}
+	p.stats["speed_rows"] = rows
+	if len(batches) == 0 {
+		return "(" + fromBatch + ") AS partials"
+	}
+	return "(" + fromBatch + " UNION ALL SELECT " + columnList(plan.Partial) + " FROM " + p.share(plan.Partial, batches) + ") AS partials"
+}
+
+// relation gives the SELECT behind a name of the catalogue.
+func (p *pin) relation(ctx context.Context, table string) (string, error) {
+	if table == errorsTableName {
+		return p.viewErrors(), nil
+	}
+	for _, s := range p.state.Streams {
+		switch {
+		case s.Schema.Stream == table:
+			return p.events(ctx, s)
+		case event.DeadName(s.Schema.Stream) == table:
+			return p.dead(ctx, s)
+		}
+	}
+	if plan := p.core.plans[table]; plan != nil {
+		return plan.AnswerSQL(p.partials(plan), view.Filter{})
+	}
+	return "", fmt.Errorf("%w: table %q", ErrNotFound, table)
+}
+
+// events gives a stream as a table at the cut: facts through S, landed files
+// after S through L, the raw tail after L through A.
+func (p *pin) events(ctx context.Context, s *speed.Stream) (string, error) {
+	facts, batch := p.tx.Facts(s.Schema)
+	parts := []string{facts}
+	landed, have, err := p.landed(ctx, s.Schema.Stream, s, batch)
+	if err != nil {
+		return "", err
+	}
+	if landed != "" {
+		parts = append(parts, landed)
+	}
+	have = append(have, batched(batch)...)
+	ranges, batches := s.TailAfter(through(have))
+	p.cover("stream "+s.Schema.Stream, s, append(have, ranges...))
+	columns := s.Schema.Relation()
+	if len(batches) > 0 {
+		parts = append(parts, "SELECT "+columnList(columns)+" FROM "+p.share(columns, batches))
+	}
+	return strings.Join(parts, " UNION ALL "), nil
+}
+
+// dead gives a stream's dead letters at the cut: landed through L, the tail
+// after it.
+func (p *pin) dead(ctx context.Context, s *speed.Stream) (string, error) {
+	schema := event.DeadSchema(s.Schema.Stream)
+	columns := schema.Relation()
+	parts := []string{warehouse.EmptySelect(columns)}
+	landed, have, err := p.landed(ctx, schema.Stream, s, nil)
+	if err != nil {
+		return "", err
+	}
+	if landed != "" {
+		parts = append(parts, landed)
+	}
+	ranges, batches := s.DeadAfter(through(have))
+	p.cover("dead letters of "+s.Schema.Stream, s, append(have, ranges...))
+	if len(batches) > 0 {
+		parts = append(parts, "SELECT "+columnList(columns)+" FROM "+p.share(columns, batches))
+	}
+	return strings.Join(parts, " UNION ALL "), nil
+}
+
+// landed gives a SELECT over the files of the table after the batched cut,
+// through what is both landed and applied, and the ranges it covers. The
+// dead-letter table has the sources of its stream.
+func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch event.Cut) (string, []event.Range, error) {
+	snap := p.core.Landed(table)
+	if snap == nil {
+		return "", nil, nil
+	}
+	var ranges []event.Range
+	for _, src := range s.Sources() {
+		m := s.Marks[src]
+		mark, ok := snap.Marks[src]
+		r := event.Range{Source: src, After: max(batch[src], m.Floor), Through: min(mark.Through, m.Applied)}
+		if ok && !r.Empty() {
+			ranges = append(ranges, r)
+		}
+	}
+	if len(ranges) == 0 {
+		return "", nil, nil
+	}
+	sql, err := snap.SelectSQL(ctx, ranges)
+	if err != nil {
+		return "", nil, fmt.Errorf("read landed files of %s: %w", table, err)
+	}
+	return sql, ranges, nil
+}
+
+// through gives the end of the last of the ranges of each source.
+func through(ranges []event.Range) event.Cut {
+	cut := event.Cut{}
+	for _, r := range ranges {
+		cut[r.Source] = max(cut[r.Source], r.Through)
+	}
+	return cut
+}
+
+// viewErrors gives the rows on which views failed: those of batch runs, and
+// those of the speed layer's segments after them.
+func (p *pin) viewErrors() string {
+	columns := columnList(warehouse.ErrorColumns)
+	parts := []string{"SELECT NULL::VARCHAR AS view, NULL::VARCHAR AS stream, * FROM (" + warehouse.EmptySelect(warehouse.ErrorColumns) + ")"}
+	for _, plan := range p.core.plans {
+		fromBatch, s := p.tx.Errors(plan)
+		tag := "SELECT " + duckdb.Literal(plan.Name) + " AS view, " + duckdb.Literal(plan.Stream) + " AS stream, " + columns + " FROM "
+		parts = append(parts, tag+"("+fromBatch+")")
+		_, v := p.state.View(plan.Name)
+		_, segments := v.After(s)
+		var batches []duckdb.Batch
+		for _, seg := range segments {
+			batches = append(batches, seg.Errors...)
+		}
+		if len(batches) > 0 {
+			parts = append(parts, tag+p.share(warehouse.ErrorColumns, batches))
+		}
+	}
+	return strings.Join(parts, " UNION ALL ")
+}
+
+func columnList(columns []event.Column) string {
+	var names []string
+	for _, c := range columns {
+		names = append(names, duckdb.Ident(c.Name))
+	}
+	return strings.Join(names, ", ")
+}
