@@ -1,0 +1,57 @@
+# make run     the program with a small project built in, everything embedded
+# make test    all tests; sets up by itself what they need (under .tools/)
+# make check   format, vet, staticcheck, race on what is quick, vulnerabilities
+# make torture the kill test, 200 kills instead of 20
+
+TOOLS := $(CURDIR)/.tools
+PYTHON := $(TOOLS)/python/bin/python
+TAGS := -tags failpoints
+# Rooms whose tests are quick enough for the race detector.
+RACE := ./event/... ./internal/config/... ./internal/fault/... ./ingest/... ./stream/... ./lake/... ./speed/...
+
+export CGO_ENABLED = 1
+export TAILWATER_TEST_MINIO = $(TOOLS)/minio
+export TAILWATER_TEST_NATS = $(TOOLS)/nats-server
+export TAILWATER_TEST_PYTHON = $(PYTHON)
+
+.PHONY: build run test check torture fuzz tools clean
+
+build:
+	go build -o bin/tailwater ./cmd/tailwater
+
+run: build
+	bin/tailwater serve demo --data data
+
+tools: $(TOOLS)/minio $(TOOLS)/nats-server $(PYTHON)
+
+# Real servers for the tests, built from pinned modules.
+$(TOOLS)/minio: tools/minio/go.mod
+	cd tools/minio && go build -o $@ github.com/minio/minio
+
+$(TOOLS)/nats-server: go.mod
+	go build -o $@ github.com/nats-io/nats-server/v2
+
+# Another reader of the lake.
+$(PYTHON): tools/requirements.txt
+	python3 -m venv $(TOOLS)/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tools/requirements.txt
+	touch $@
+
+$(TOOLS)/staticcheck $(TOOLS)/govulncheck: tools/lint/go.mod
+	cd tools/lint && go build -o $(TOOLS)/ honnef.co/go/tools/cmd/staticcheck golang.org/x/vuln/cmd/govulncheck
+
+test: tools
+	go test $(TAGS) -timeout 18m ./...
+
+torture: tools
+	TAILWATER_TEST_KILLS=200 go test $(TAGS) -timeout 60m -count=1 -v -run 'Kills' ./cmd/tailwater
+
+check: $(TOOLS)/staticcheck $(TOOLS)/govulncheck tools
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
+	go vet ./... && go vet $(TAGS) ./...
+	$(TOOLS)/staticcheck $(TAGS) ./...
+	go test $(TAGS) -race -short -timeout 15m $(RACE)
+	tools/vulnerabilities $(TOOLS)/govulncheck
+
+clean:
+	rm -rf bin .tools data

@@ -1,0 +1,482 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/ingest"
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/lake"
+	"github.com/tailwater/tailwater/speed"
+	"github.com/tailwater/tailwater/stream"
+	"github.com/tailwater/tailwater/warehouse"
+)
+
+// purgeMargin is how many messages through L stay in the log: the one at L tells
+// at start whether the log is still the same, and a few more let an operator see
+// what was last. At most 32 MB, so that a small log is not filled by its margin.
+const purgeMargin = 16
+
+// A pipeline is one stream's way from the log to State and lake.
+type pipeline struct {
+	node      *node
+	schema    *event.Schema
+	log       stream.Log
+	source    event.Source // of the present epoch
+	events    *lander
+	dead      *lander
+	publisher *stream.Publisher
+	tap       *stream.Tap
+
+	headAtStart uint64
+	published   atomic.Uint64 // the greatest sequence acknowledged to a client
+	running     sync.WaitGroup
+}
+
+// A lander with the table it fills.
+type lander struct {
+	*lake.Lander
+	table   *lake.Table
+	running sync.WaitGroup
+	cancel  context.CancelFunc
+}
+
+// newLander makes the lander of a table; landed is told of each commit after
+// the node knows the snapshot.
+func (n *node) newLander(ctx context.Context, table *lake.Table, landed func(*lake.Snapshot)) (*lander, error) {
+	name := table.Schema().Stream
+	snap, err := table.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.landed.Store(name, snap)
+	l, err := lake.NewLander(table, lake.LanderConfig{SpoolDir: n.spool(name), Landed: func(s *lake.Snapshot) {
+		n.landed.Store(name, s)
+		if landed != nil {
+			landed(s)
+		}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return &lander{Lander: l, table: table}, nil
+}
+
+func (l *lander) start(ctx context.Context, n *node) {
+	ctx, l.cancel = context.WithCancel(ctx)
+	l.running.Go(func() { n.ended(ctx, "lander of "+l.table.Schema().Stream, l.Run(ctx)) })
+}
+
+func (l *lander) close() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.running.Wait()
+	l.Close()
+}
+
+// openPipeline opens tables and log, and decides the epoch.
+func openPipeline(ctx context.Context, n *node, schema *event.Schema) (*pipeline, error) {
+	pl := &pipeline{node: n, schema: schema}
+	events, err := n.lake.Table(ctx, schema)
+	if err != nil {
+		return nil, err
+	}
+	dead, err := n.lake.Table(ctx, event.DeadSchema(schema.Stream))
+	if err != nil {
+		return nil, err
+	}
+	if pl.log, err = n.parts.log(ctx, schema.Stream); err != nil {
+		return nil, err
+	}
+	if err := pl.resolveEpoch(ctx, events, dead); err != nil {
+		return nil, err
+	}
+	if pl.events, err = n.newLander(ctx, events, pl.eventsLanded); err != nil {
+		return nil, err
+	}
+	if pl.dead, err = n.newLander(ctx, dead, pl.deadLanded); err != nil {
+		return nil, err
+	}
+	mark := n.Landed(schema.Stream).Marks[pl.source]
+	after := min(mark.Through, n.Landed(event.DeadName(schema.Stream)).Marks[pl.source].Through)
+	logTime := lastLogTime(n.Landed(schema.Stream))
+	dedup, err := pl.seedDedup(ctx, after, logTime)
+	if err != nil {
+		return nil, err
+	}
+	pl.tap = stream.NewTap(stream.TapConfig{
+		Log: pl.log, Schema: schema, Source: pl.source, After: after, LogTime: logTime, Stamp: stampAt(after, mark), Dedup: dedup,
+		Appliers:  []event.Applier{&skipping{applier: n.speed.Applier(schema.Stream), from: mark.Through}, &landing{pl: pl}},
+		SealBytes: n.parts.landBytes, SealAge: n.parts.landAge, Logger: n.parts.logger,
+	})
+	pl.publisher = stream.NewPublisher(pl.log, schema, pl.source, stream.PublisherConfig{
+		LogTime: logTime, Handoff: pl.tap.Handoff, Logger: n.parts.logger,
+	})
+	_, pl.headAtStart, err = pl.log.Bounds(ctx)
+	return pl, err
+}
+
+// resolveEpoch compares the log with the lake and opens a new epoch if the log
+// lost what the lake holds.
+func (pl *pipeline) resolveEpoch(ctx context.Context, events, dead *lake.Table) error {
+	snap, err := events.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	deadSnap, err := dead.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	current := newestSource(pl.schema.Stream, snap)
+	mark, known := snap.Marks[current]
+	times := heldTimes(current, snap, deadSnap)
+	res, err := stream.Resolve(ctx, pl.log, streamMark(current.Epoch, mark, known), times)
+	if err != nil {
+		return fmt.Errorf("compare log and lake: %w", err)
+	}
+	if deadMark := deadSnap.Marks[current]; known && !res.NewEpoch && deadMark.Through > mark.Through {
+		// The dead letters landed further than the events before a crash. If the
+		// log lost a suffix between the two, what comes next has other
+		// positions than the dead letters that are stored.
+		further, err := stream.Resolve(ctx, pl.log, streamMark(current.Epoch, deadMark, true), times)
+		if err != nil {
+			return fmt.Errorf("compare log and dead letters: %w", err)
+		}
+		if further.NewEpoch {
+			res = stream.Resolution{Epoch: further.Epoch, After: mark.Through, NewEpoch: true, Floor: mark.Through, Stamp: mark.Stamp}
+		}
+	}
+	pl.source = event.Source{Stream: pl.schema.Stream, Epoch: res.Epoch}
+	if res.NewEpoch && known {
+		pl.node.parts.logger.Error("the log went back or was made anew: a new epoch begins; what had landed stays, what was only in the log is lost",
+			"stream", pl.schema.Stream, "epoch", res.Epoch, "after", res.Floor, "landed_through", mark.Through)
+	}
+	logTime := lastLogTime(snap)
+	opening := lake.Mark{Floor: res.Floor, FloorTime: logTime, Stamp: res.Stamp, LogTime: logTime}
+	if m, open := snap.Marks[pl.source]; open {
+		opening = lake.Mark{Floor: m.Floor, FloorTime: m.FloorTime, LogTime: m.FloorTime}
+	}
+	// Both tables must know the epoch before its first event can arrive. A crash
+	// between the two commits is mended here at the next start.
+	for table, s := range map[*lake.Table]*lake.Snapshot{events: snap, dead: deadSnap} {
+		if _, open := s.Marks[pl.source]; open {
+			continue
+		}
+		if _, err := table.OpenEpoch(ctx, pl.source, opening); err != nil {
+			return fmt.Errorf("open epoch %d: %w", res.Epoch, err)
+		}
+	}
+	return nil
+}
+
+// newestSource gives the source of the table's newest epoch; epoch 0 if the table
+// knows none.
+func newestSource(name string, s *lake.Snapshot) event.Source {
+	src := event.Source{Stream: name}
+	for have := range s.Marks {
+		src.Epoch = max(src.Epoch, have.Epoch)
+	}
+	return src
+}
+
+func streamMark(epoch uint32, m lake.Mark, known bool) stream.Mark {
+	return stream.Mark{Any: known, Epoch: epoch, Floor: m.Floor, Through: m.Through, Stamp: m.Stamp, FloorTime: m.FloorTime}
+}
+
+// heldTimes tells Resolve under which log time the lake holds the rows of a
+// message, good or dead, in the epoch in which the message is in force.
+func heldTimes(current event.Source, snaps ...*lake.Snapshot) stream.Times {
+	return func(ctx context.Context, after, through uint64) (map[uint64]int64, error) {
+		all := map[uint64]int64{}
+		for _, s := range snaps {
+			floors := make([]uint64, current.Epoch)
+			for src, m := range s.Marks {
+				if src.Partition == current.Partition && src.Epoch <= current.Epoch {
+					floors[src.Epoch-1] = m.Floor
+				}
+			}
+			for _, r := range stream.Lineage(current.Stream, current.Partition, floors, after, through) {
+				m := s.Marks[r.Source]
+				r.After, r.Through = max(r.After, m.Floor), min(r.Through, m.Through)
+				if r.Empty() {
+					continue
+				}
+				times, err := s.Times(ctx, r)
+				if err != nil {
+					return nil, err
+				}
+				maps.Copy(all, times)
+			}
+		}
+		return all, nil
+	}
+}
+
+// seedDedup gives the ids that were accepted within the window before the
+// position at which the tap starts. nil if the stream has no ids.
+func (pl *pipeline) seedDedup(ctx context.Context, after uint64, logTime int64) (*stream.Dedup, error) {
+	if pl.schema.IDColumn < 0 {
+		return nil, nil
+	}
+	d := stream.NewDedup(pl.schema.DedupWindow, 0)
+	since := logTime - pl.schema.DedupWindow.Microseconds()
+	snap := pl.node.Landed(pl.schema.Stream)
+	for _, src := range snap.Through().Sources() {
+		m := snap.Marks[src]
+		r := event.Range{Source: src, After: m.Floor, Through: m.Through}
+		if src == pl.source {
+			r.Through = min(r.Through, after)
+		}
+		q := lake.ScanQuery{Range: r, Since: since, Columns: []string{pl.schema.Columns[pl.schema.IDColumn].Name}}
+		err := snap.Scan(ctx, q, func(b lake.ScanBatch) error {
+			return seedRuns(d, b)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read the ids of the last %s: %w", pl.schema.DedupWindow, err)
+		}
+	}
+	return d, nil
+}
+
+// seedRuns seeds with runs of rows of one log time.
+func seedRuns(d *stream.Dedup, b lake.ScanBatch) error {
+	for from := 0; from < len(b.At); {
+		to := from + 1
+		for to < len(b.At) && b.At[to] == b.At[from] {
+			to++
+		}
+		ids := array.NewSlice(b.Columns[0], int64(from), int64(to))
+		if err := d.Seed(ids, b.At[from]); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+// lastLogTime is the log's clock where the lake ends. It goes on from epoch to
+// epoch: one that has just been opened has no time of its own yet.
+func lastLogTime(s *lake.Snapshot) int64 {
+	var at int64
+	for _, m := range s.Marks {
+		at = max(at, m.LogTime)
+	}
+	return at
+}
+
+// stampAt is the stamp of the message at which the tap starts; 0 if it is not
+// known, and then the next message brings its own.
+func stampAt(after uint64, m lake.Mark) int64 {
+	if after == m.Through {
+		return m.Stamp
+	}
+	return 0
+}
+
+// recover tells the speed layer where the sources stand and replays (S, L].
+func (pl *pipeline) recover(ctx context.Context) error {
+	n := pl.node
+	snap, deadSnap := n.Landed(pl.schema.Stream), n.Landed(event.DeadName(pl.schema.Stream))
+	tx, err := n.warehouse.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Close()
+	maxTime, err := pl.maxTime(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, src := range snap.Through().Sources() {
+		m := snap.Marks[src]
+		base := speed.Base{
+			Floor: m.Floor, Landed: m.Through, DeadLanded: deadSnap.Marks[src].Through,
+			Closed: src != pl.source, Batched: map[string]uint64{}, LogTime: m.LogTime, MaxTime: maxTime,
+		}
+		for _, p := range n.plansOf(pl.schema.Stream) {
+			base.Batched[p.Name] = tx.Marks()[warehouse.ViewObject(p)][src]
+		}
+		if err := n.speed.Begin(ctx, src, base, snap); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxTime gives the greatest event time of the facts, µs since 1970.
+func (pl *pipeline) maxTime(ctx context.Context, tx *warehouse.Txn) (int64, error) {
+	if pl.schema.TimeColumn < 0 {
+		return math.MinInt64, nil
+	}
+	facts, _ := tx.Facts(pl.schema)
+	rel, err := tx.Conn.Collect(ctx, fmt.Sprintf("SELECT epoch_us(max(%s)::TIMESTAMP) FROM (%s)", duckdb.Ident(pl.schema.Columns[pl.schema.TimeColumn].Name), facts))
+	if err != nil {
+		return 0, fmt.Errorf("read the watermark: %w", err)
+	}
+	for _, b := range rel.Batches {
+		if col := b.Column(0).(*array.Int64); col.Len() > 0 && col.IsValid(0) {
+			return col.Value(0), nil
+		}
+	}
+	return math.MinInt64, nil
+}
+
+// start runs landers, tap and publisher until ctx ends.
+func (pl *pipeline) start(ctx context.Context) {
+	pl.events.start(ctx, pl.node)
+	pl.dead.start(ctx, pl.node)
+	pl.running.Go(func() { pl.node.ended(ctx, "tap of "+pl.schema.Stream, pl.tap.Run(ctx)) })
+	pl.running.Go(func() { pl.node.ended(ctx, "publisher of "+pl.schema.Stream, pl.publisher.Run(ctx)) })
+}
+
+// close stops the pipeline; the node's context has ended already.
+func (pl *pipeline) close() {
+	if pl.publisher != nil {
+		pl.publisher.Close()
+	}
+	pl.running.Wait()
+	for _, l := range []*lander{pl.events, pl.dead} {
+		if l != nil {
+			l.close()
+		}
+	}
+}
+
+// Publish stores a request's events; it makes the pipeline ingest's Publisher.
+func (pl *pipeline) Publish(ctx context.Context, rows arrow.RecordBatch, refused []event.Refused) (event.Position, error) {
+	p, err := pl.publisher.Publish(ctx, rows, refused)
+	switch {
+	case err == nil:
+		raise(&pl.published, p.Seq)
+		return p, nil
+	case errors.Is(err, stream.ErrFull):
+		pl.node.landSoon()
+		return p, fullLog{err}
+	case errors.Is(err, stream.ErrUnavailable), errors.Is(err, stream.ErrClosed):
+		return p, fmt.Errorf("%w: %w", ingest.ErrUnavailable, err)
+	}
+	return p, err
+}
+
+// fullLog tells ingest when a retry makes sense.
+type fullLog struct{ error }
+
+func (f fullLog) Unwrap() []error { return []error{f.error, ingest.ErrFull} }
+
+// Temporary implements ingest.Temporary.
+func (f fullLog) Temporary() (time.Duration, bool) {
+	var full *stream.FullError
+	if errors.As(f.error, &full) {
+		return full.Retry, true
+	}
+	return time.Second, true
+}
+
+func raise(v *atomic.Uint64, to uint64) {
+	for {
+		old := v.Load()
+		if old >= to || v.CompareAndSwap(old, to) {
+			return
+		}
+	}
+}
+
+// head is H: what this process knows of it without asking the log.
+func (pl *pipeline) head() uint64 {
+	return max(pl.published.Load(), pl.tap.Delivered(), pl.headAtStart)
+}
+
+// land seals what was accepted so far and waits until both tables have it.
+func (pl *pipeline) land(ctx context.Context) error {
+	through, err := pl.tap.Seal(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pl.events.Wait(ctx, pl.source, through), pl.dead.Wait(ctx, pl.source, through))
+}
+
+// eventsLanded runs after each commit of the stream's table.
+func (pl *pipeline) eventsLanded(s *lake.Snapshot) {
+	pl.node.speed.Landed(pl.source, s.Marks[pl.source].Through)
+	pl.purge()
+}
+
+// deadLanded runs after each commit of the dead-letter table.
+func (pl *pipeline) deadLanded(s *lake.Snapshot) {
+	pl.node.speed.DeadLanded(pl.source, s.Marks[pl.source].Through)
+	pl.purge()
+}
+
+// purge removes from the log what both tables hold, but for a margin. It is
+// best effort: the next landing tries again.
+func (pl *pipeline) purge() {
+	through := min(pl.node.Landed(pl.schema.Stream).Marks[pl.source].Through, pl.node.Landed(event.DeadName(pl.schema.Stream)).Marks[pl.source].Through)
+	if through <= purgeMargin {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := pl.log.Purge(ctx, through-purgeMargin); err != nil {
+		pl.node.parts.logger.Warn("purge the log", "stream", pl.schema.Stream, "error", err)
+	}
+}
+
+// skipping drops blocks that its applier had already when the tap started: the
+// tap starts where the slower of the two tables is.
+type skipping struct {
+	applier *speed.Applier
+	from    uint64
+}
+
+func (s *skipping) Apply(ctx context.Context, b *event.Block) error {
+	if b.Through <= s.from && !b.Empty() || b.Empty() && b.Through < s.from {
+		return nil
+	}
+	return s.applier.Apply(ctx, b)
+}
+
+// ApplyMany takes neighbouring blocks as one micro-batch.
+func (s *skipping) ApplyMany(ctx context.Context, blocks []*event.Block) error {
+	for len(blocks) > 0 && blocks[0].Through <= s.from {
+		if err := s.Apply(ctx, blocks[0]); err != nil {
+			return err
+		}
+		blocks = blocks[1:]
+	}
+	if len(blocks) == 0 {
+		return nil
+	}
+	return s.applier.ApplyMany(ctx, blocks)
+}
+
+// landing hands each block to the two landers.
+type landing struct {
+	pl   *pipeline
+	have *event.Block // the events' lander has it, the dead letters' does not yet
+}
+
+// Apply is offered the same block again if one of the landers failed: the other
+// must not get it twice.
+func (l *landing) Apply(ctx context.Context, b *event.Block) error {
+	if l.have != b {
+		if err := l.pl.events.Apply(ctx, b); err != nil {
+			return err
+		}
+		l.have = b
+	}
+	if err := l.pl.dead.Apply(ctx, b); err != nil {
+		return err
+	}
+	l.have = nil
+	return nil
+}

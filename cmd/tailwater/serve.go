@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"github.com/tailwater/tailwater/internal/config"
+)
+
+// Run serves the project until SIGTERM or SIGINT; then it lands everything that
+// was accepted and returns nil. A second signal ends the process at once.
+func (c *ServeCmd) Run(ctx context.Context, out *output) error {
+	if err := c.Complete(c.Dir); err != nil {
+		return err
+	}
+	logger := newLogger(c.Settings, out.err)
+	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer release()
+	srv, err := startServer(ctx, c.Dir, c.Settings, logger)
+	if err != nil {
+		return err
+	}
+	logger.Info("serving", "http", "http://"+srv.addr.String(), "project", c.Dir, "data", c.Data, "lake", c.Lake, "log", c.NATS)
+	select {
+	case err := <-srv.served:
+		return fmt.Errorf("http: %w", err)
+	case err := <-srv.node.failed:
+		return fmt.Errorf("%w; start again: what was accepted is in the log and the lake", err)
+	case <-ctx.Done():
+	}
+	release()
+	signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+	logger.Info("stopping: landing what was accepted")
+	if err := srv.stop(ctx); err != nil {
+		return fmt.Errorf("stop: %w; what has not landed is in the log and lands at the next start", err)
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// newLogger writes the server's log to w.
+func newLogger(s config.Settings, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // the setting is an enum of slog's names
+	opts := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tailwater/tailwater/ingest"
+	"github.com/tailwater/tailwater/internal/config"
+	"github.com/tailwater/tailwater/lake"
+	"github.com/tailwater/tailwater/project"
+	"github.com/tailwater/tailwater/serving"
+	"github.com/tailwater/tailwater/stream"
+	"github.com/tailwater/tailwater/view"
+)
+
+// drainTime bounds how long a server takes to land what it accepted when it is
+// told to stop; what has not landed by then is in the log, and lands at the
+// next start.
+const drainTime = 60 * time.Second
+
+// A server is a node on a machine's disks and network, behind an HTTP listener.
+type server struct {
+	node   *node
+	broker *stream.Broker
+	http   *http.Server
+	addr   net.Addr
+	served chan error // the listener's end
+	lock   *os.File   // holds the data directory for this process
+}
+
+// startServer loads the project, starts everything and listens. It returns as
+// soon as requests are taken; /readyz tells when answers are.
+func startServer(ctx context.Context, dir string, s config.Settings, logger *slog.Logger) (_ *server, err error) {
+	planner, err := view.NewPlanner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer planner.Close()
+	p, err := project.Load(ctx, dir, planner)
+	if err != nil {
+		return nil, err
+	}
+	srv := &server{served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			srv.abort()
+		}
+	}()
+	if srv.lock, err = lockDir(s.Data); err != nil {
+		return nil, err
+	}
+	pt, err := srv.places(ctx, s, logger)
+	if err != nil {
+		return nil, err
+	}
+	if srv.node, err = startNode(ctx, p, pt); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", s.HTTP)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with --http", err)
+	}
+	srv.addr = listener.Addr()
+	srv.http = &http.Server{Handler: srv.node.handler(s, logger), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)}
+	go func() { srv.served <- srv.http.Serve(listener) }()
+	return srv, nil
+}
+
+// places turns settings into the parts of a node.
+func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.Logger) (parts, error) {
+	schedule, _, err := config.Schedule(s.BatchSchedule)
+	if err != nil {
+		return parts{}, err
+	}
+	bucket, err := lake.OpenBucket(ctx, s.Lake, lake.S3Options{
+		Endpoint: s.S3.Endpoint, Region: s.S3.Region, AccessKey: s.S3.AccessKey, SecretKey: s.S3.SecretKey, Insecure: s.S3.Insecure,
+	})
+	if err != nil {
+		return parts{}, err
+	}
+	url := s.NATS
+	if url == config.Embedded {
+		url = ""
+	}
+	srv.broker, err = stream.OpenBroker(ctx, stream.BrokerConfig{URL: url, StoreDir: s.NATSDir, MaxBytes: int64(s.LogMaxBytes) * 8, Logger: logger})
+	if err != nil {
+		return parts{}, err
+	}
+	pt := parts{
+		log: func(ctx context.Context, name string) (stream.Log, error) {
+			return srv.broker.Log(ctx, name, int64(s.LogMaxBytes))
+		},
+		bucket: bucket, cacheDir: filepath.Join(s.Data, "cache"), spoolDir: filepath.Join(s.Data, "spool"),
+		warehousePath: filepath.Join(s.Data, "warehouse", "warehouse.duckdb"),
+		landBytes:     int64(s.LandBytes), landAge: s.LandAge, schedule: schedule,
+		warehouseMemory: s.WarehouseMemory.String(), warehouseThreads: s.WarehouseThreads, speedMemory: s.SpeedMemory.String(),
+		logger: logger,
+	}
+	pt.readDirs = []string{pt.cacheDir, pt.spoolDir}
+	if local, ok := bucket.LocalPath(""); ok {
+		pt.readDirs = append(pt.readDirs, local)
+	}
+	return pt, nil
+}
+
+// handler puts ingest and serving behind one address.
+func (n *node) handler(s config.Settings, logger *slog.Logger) http.Handler {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collector{n}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	targets := map[string]ingest.Target{}
+	for name, pl := range n.pipelines {
+		targets[name] = ingest.Target{Schema: pl.schema, Publisher: pl}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/v1/streams/{stream}/events", must(ingest.NewHandler(targets, ingest.Config{WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger})))
+	mux.Handle("/", serving.NewHandler(n.core, serving.Config{
+		Concurrency: s.QueryConcurrency, Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows),
+		Metrics: metrics, Register: metrics, Log: logger,
+	}))
+	return mux
+}
+
+// must is for construction from values that were validated before.
+func must(h http.Handler, err error) http.Handler {
+	if err != nil {
+		panic(err)
+	}
+	return h
+}
+
+// stop stops taking requests, lands what was accepted, and closes everything.
+func (srv *server) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	err := srv.http.Shutdown(ctx)
+	return errors.Join(err, srv.node.drain(ctx), srv.broker.Close(), srv.lock.Close())
+}
+
+// abort releases what a failed start had opened.
+func (srv *server) abort() {
+	if srv.node != nil {
+		srv.node.kill()
+	}
+	if srv.broker != nil {
+		srv.broker.Close()
+	}
+	if srv.lock != nil {
+		srv.lock.Close()
+	}
+}
+
+// lockDir takes the data directory for this process, until the file is closed or
+// the process is gone: two servers would write one log.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("data directory %s is in use by another server; stop it, or choose another with --data", dir)
+	}
+	return f, nil
+}

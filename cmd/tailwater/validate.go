@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/ingest"
+	"github.com/tailwater/tailwater/internal/config"
+	"github.com/tailwater/tailwater/project"
+	"github.com/tailwater/tailwater/view"
+)
+
+// ValidateCmd checks a project.
+type ValidateCmd struct {
+	Dir  string `arg:"" optional:"" default:"." help:"The project's folder." placeholder:"DIR"`
+	JSON bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Help is shown by --help.
+func (c *ValidateCmd) Help() string {
+	return `Nothing is started and nothing is changed. All problems of all files are reported at once.
+
+Examples:
+
+    tailwater validate
+    tailwater validate flights --json`
+}
+
+// Run loads the project and prints what it defines, or its problems.
+func (c *ValidateCmd) Run(ctx context.Context, out *output) error {
+	p, err := checkProject(ctx, c.Dir)
+	var problems project.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return err
+	}
+	if c.JSON {
+		if err := writeProjectJSON(out, p, problems); err != nil {
+			return err
+		}
+	} else if len(problems) == 0 {
+		writeProject(out, p)
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	for _, one := range problems {
+		if c.JSON {
+			break
+		}
+		fmt.Fprintln(out.out, printable(one.Error()))
+	}
+	return fmt.Errorf("%s in %s", plural(int64(len(problems)), "problem"), c.Dir)
+}
+
+// checkProject loads a project as a server would, the settings included.
+func checkProject(ctx context.Context, dir string) (*project.Project, error) {
+	planner, err := view.NewPlanner(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the planner: %w", err)
+	}
+	defer planner.Close()
+	p, err := project.Load(ctx, dir, planner)
+	var problems project.Problems
+	if err != nil && !errors.As(err, &problems) {
+		return nil, err
+	}
+	if _, err := config.Load(dir); err != nil {
+		problems = append(problems, &project.Problem{File: config.FileName, Message: err.Error()})
+	}
+	if p != nil {
+		// How times are written is for ingest to say, which a project cannot ask.
+		for _, s := range p.Streams {
+			if _, err := ingest.NewDecoder(s.Schema, ingest.Limits{}); err != nil {
+				problems = append(problems, &project.Problem{File: s.File, Message: err.Error()})
+			}
+		}
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return p, nil
+}
+
+func writeProject(out *output, p *project.Project) {
+	for _, s := range p.Streams {
+		fmt.Fprintf(out.out, "stream %s  (%s)\n", s.Name, s.File)
+		for i, c := range s.Schema.Columns {
+			fmt.Fprintf(out.out, "  %s\n", strings.Join(slices.DeleteFunc([]string{c.Name, c.Type.String(), columnRole(s, i)}, func(t string) bool { return t == "" }), " "))
+		}
+	}
+	for _, v := range p.Views {
+		fmt.Fprintf(out.out, "view %s over %s  (%s)%s\n", v.Name, v.Stream, v.File, describeWindow(v.Window))
+		if v.Description != "" {
+			fmt.Fprintf(out.out, "  %s\n", printable(v.Description))
+		}
+		for _, c := range v.Output {
+			fmt.Fprintf(out.out, "  %s %s\n", printable(c.Name), c.Type)
+		}
+	}
+	fmt.Fprintf(out.out, "ok: %s, %s\n", plural(int64(len(p.Streams)), "stream"), plural(int64(len(p.Views)), "view"))
+}
+
+// columnRole says what a stream's column is besides its type.
+func columnRole(s *project.Stream, i int) string {
+	var parts []string
+	if s.Schema.Columns[i].NotNull {
+		parts = append(parts, "NOT NULL")
+	}
+	if i == s.Schema.TimeColumn {
+		parts = append(parts, "· time")
+	}
+	if format := s.Schema.Formats[i]; format != "" {
+		parts = append(parts, "as "+printable(format))
+	}
+	if i == s.Schema.IDColumn {
+		parts = append(parts, fmt.Sprintf("· id, duplicates within %s are dropped", s.Schema.DedupWindow))
+	}
+	return strings.Join(parts, " ")
+}
+
+func describeWindow(w *view.Window) string {
+	if w == nil {
+		return ""
+	}
+	return fmt.Sprintf(", %s %s", w.Kind, w.Size)
+}
+
+// The JSON of validate.
+type (
+	columnJSON struct {
+		Name    string `json:"name"`
+		Type    string `json:"type"`
+		NotNull bool   `json:"not_null,omitempty"`
+	}
+	streamJSON struct {
+		Stream      string       `json:"stream"`
+		File        string       `json:"file"`
+		Columns     []columnJSON `json:"columns"`
+		Time        string       `json:"time,omitempty"`
+		TimeFormat  string       `json:"time_format,omitempty"`
+		ID          string       `json:"id,omitempty"`
+		DedupWindow string       `json:"dedup_window,omitempty"`
+	}
+	viewJSON struct {
+		View        string       `json:"view"`
+		File        string       `json:"file"`
+		Stream      string       `json:"stream"`
+		Description string       `json:"description,omitempty"`
+		Version     string       `json:"version"`
+		Columns     []columnJSON `json:"columns"`
+	}
+)
+
+func writeProjectJSON(out *output, p *project.Project, problems project.Problems) error {
+	result := struct {
+		OK       bool             `json:"ok"`
+		Streams  []streamJSON     `json:"streams,omitempty"`
+		Views    []viewJSON       `json:"views,omitempty"`
+		Problems project.Problems `json:"problems,omitempty"`
+	}{OK: len(problems) == 0, Problems: problems}
+	if p != nil {
+		for _, s := range p.Streams {
+			j := streamJSON{Stream: s.Name, File: s.File, Columns: columnsJSON(s.Schema.Columns), TimeFormat: s.TimeFormat}
+			if i := s.Schema.TimeColumn; i >= 0 {
+				j.Time = s.Schema.Columns[i].Name
+			}
+			if i := s.Schema.IDColumn; i >= 0 {
+				j.ID, j.DedupWindow = s.Schema.Columns[i].Name, s.Schema.DedupWindow.String()
+			}
+			result.Streams = append(result.Streams, j)
+		}
+		for _, v := range p.Views {
+			result.Views = append(result.Views, viewJSON{v.Name, v.File, v.Stream, v.Description, v.Version, columnsJSON(v.Output)})
+		}
+	}
+	e := json.NewEncoder(out.out)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(result)
+}
+
+func columnsJSON(columns []event.Column) []columnJSON {
+	list := make([]columnJSON, len(columns))
+	for i, c := range columns {
+		list[i] = columnJSON{c.Name, c.Type.String(), c.NotNull}
+	}
+	return list
+}

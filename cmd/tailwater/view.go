@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// ViewCmd reads a view, or checks it against the raw events.
+type ViewCmd struct {
+	Name  string            `arg:"" help:"The view." placeholder:"VIEW"`
+	From  string            `help:"Windows that begin at this time or later." placeholder:"TIME"`
+	To    string            `help:"Windows that begin before this time." placeholder:"TIME"`
+	Where map[string]string `help:"Only rows whose key has this value; may be repeated." placeholder:"KEY=VALUE" mapsep:"none"`
+	Order string            `help:"Order by these columns; a dash before a name turns it round." placeholder:"COLUMN,-COLUMN"`
+	Limit int               `help:"At most so many rows." placeholder:"N"`
+	After string            `help:"Wait until the answer covers this position, as send prints it." placeholder:"POSITION"`
+	Check bool              `help:"Compare the view with its SQL over the raw events at one cut; exit code 1 unless the difference is 0."`
+	formatFlags
+	remote
+}
+
+// Help is shown by --help.
+func (c *ViewCmd) Help() string {
+	return `Rows go to standard output, what is known about them to standard error.
+
+Examples:
+
+    tailwater view flights_hourly --from 2001-01-01T00:00:00Z --where origin=DTW --order=-events --limit 5
+    tailwater view flights_hourly --check`
+}
+
+// Run prints the view, or the result of its check.
+func (c *ViewCmd) Run(ctx context.Context, out *output) error {
+	path := "/v1/views/" + url.PathEscape(c.Name)
+	if c.Check {
+		return c.check(ctx, out, path+"/check")
+	}
+	query := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	set("from", c.From)
+	set("to", c.To)
+	set("order", c.Order)
+	set("after", c.After)
+	for key, value := range c.Where {
+		query.Set("where."+key, value)
+	}
+	if c.Limit > 0 {
+		query.Set("limit", strconv.Itoa(c.Limit))
+	}
+	started := time.Now()
+	resp, err := c.do(ctx, request{method: http.MethodGet, path: path, query: query, accept: c.accept()})
+	if err != nil {
+		return err
+	}
+	return c.show(out, resp, started)
+}
+
+func (c *ViewCmd) check(ctx context.Context, out *output, path string) error {
+	var check struct {
+		Difference *int64                 `json:"difference"`
+		Rows       int64                  `json:"rows"`
+		Cut        map[string]json.Number `json:"cut"`
+		Missing    []json.RawMessage      `json:"missing"`
+		Extra      []json.RawMessage      `json:"extra"`
+	}
+	body, err := c.getJSON(ctx, request{method: http.MethodGet, path: path}, &check)
+	if err != nil {
+		return err
+	}
+	if check.Difference == nil {
+		return fmt.Errorf("the answer names no difference; is %s a tailwater server of this version?", c.URL)
+	}
+	if c.format() != "table" {
+		fmt.Fprintf(out.out, "%s\n", body)
+	} else {
+		fmt.Fprintf(out.out, "difference: %d\n", *check.Difference)
+		for _, row := range check.Missing {
+			fmt.Fprintf(out.out, "  missing  %s\n", printable(string(row)))
+		}
+		for _, row := range check.Extra {
+			fmt.Fprintf(out.out, "  extra    %s\n", printable(string(row)))
+		}
+		facts := answer{Rows: check.Rows, Cut: check.Cut}
+		if err := facts.facts(out); err != nil {
+			return err
+		}
+	}
+	if *check.Difference != 0 {
+		return fmt.Errorf("view %s differs from its SQL over the raw events in %s; `tailwater batch run --rebuild` makes it anew from the lake", c.Name, plural(*check.Difference, "row"))
+	}
+	return nil
+}
