@@ -118,7 +118,26 @@ func (s session) parseDefinition(def Definition) (node, error) {
 	default:
 		return nil, def.errorAt(-1, "a view is one SELECT", "this is no plain SELECT")
 	}
-	return root, nil
+	return root, s.keepDoubles(root)
+}
+
+// keepDoubles casts the DOUBLE constants of a fresh SELECT: the engine prints 1e3
+// as 1000.0, which it reads back as a DECIMAL. Columns that took their names from
+// such an expression keep them.
+func (s session) keepDoubles(root node) error {
+	for _, item := range list(root, "select_list") {
+		item := item.(node)
+		if text(item, "alias") != "" || !hasDouble(item) {
+			continue
+		}
+		name, err := s.print(item)
+		if err != nil {
+			return err
+		}
+		item["alias"] = name
+	}
+	castDoubles(root)
+	return nil
 }
 
 // byteOffset turns a position in characters into one in bytes.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tailwater/tailwater/internal/duckdb"
@@ -199,6 +201,50 @@ func (s session) parse(sql string) (node, error) {
 	}
 	statement := duckdb.Statements(tree)[0].(node)
 	return list(sub(statement, "node"), "select_list")[0].(node), nil
+}
+
+func isDouble(n node) bool {
+	return class(n) == "CONSTANT" && text(sub(sub(n, "value"), "type"), "id") == "DOUBLE"
+}
+
+// hasDouble reports whether there is a DOUBLE constant anywhere below.
+func hasDouble(tree any) bool {
+	switch v := tree.(type) {
+	case []any:
+		return slices.ContainsFunc(v, hasDouble)
+	case node:
+		if isDouble(v) {
+			return true
+		}
+		for _, e := range v {
+			if hasDouble(e) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// castDoubles turns each DOUBLE constant below into a cast of itself, in place.
+func castDoubles(tree any) {
+	switch v := tree.(type) {
+	case []any:
+		for _, e := range v {
+			castDoubles(e)
+		}
+	case node:
+		if isDouble(v) {
+			constant := maps.Clone(v)
+			constant["alias"] = ""
+			delete(v, "value")
+			v["class"], v["type"], v["child"], v["try_cast"] = "CAST", "OPERATOR_CAST", constant, false
+			v["cast_type"] = node{"id": "DOUBLE", "type_info": nil}
+			return
+		}
+		for _, e := range v {
+			castDoubles(e)
+		}
+	}
 }
 
 // selectOne is the tree of "SELECT expr".

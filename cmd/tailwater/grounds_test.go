@@ -216,10 +216,12 @@ func startMinIO(t *testing.T) lake.S3Options {
 }
 
 func TestAnswersEqualARecountAtAnyMomentOnDisk(t *testing.T) {
+	t.Parallel()
 	drive(t, newWorld(t, seed(t)+1, &diskGround{dir: t.TempDir()}), operations(t, 6_000))
 }
 
 func TestAnswersEqualARecountAtAnyMomentOnExternalServers(t *testing.T) {
+	t.Parallel()
 	g := &remoteGround{dir: t.TempDir(), nats: startNATS(t), s3: startMinIO(t)}
 	drive(t, newWorld(t, seed(t)+2, g), operations(t, 4_000))
 }

@@ -93,5 +93,6 @@ func (g *memoryGround) rollback(t *testing.T, r *rand.Rand) (uint64, bool) {
 }
 
 func TestAnswersEqualARecountAtAnyMomentOnInMemoryParts(t *testing.T) {
+	t.Parallel()
 	drive(t, newWorld(t, seed(t), newMemoryGround(t)), operations(t, 10_000))
 }

@@ -262,6 +262,7 @@ func putFile(t *testing.T, path, text string) {
 var often = []string{"--land-age", "300ms", "--batch-schedule", "@every 1s"}
 
 func TestEveryAcknowledgedEventSurvivesKillsUnderLoad(t *testing.T) {
+	t.Parallel()
 	project, data := worldFolder(t), t.TempDir()
 	f := newFleet(seed(t))
 	for round := range kills(t) {
@@ -290,6 +291,7 @@ func TestEveryAcknowledgedEventSurvivesKillsUnderLoad(t *testing.T) {
 }
 
 func TestEveryFaultPointLeavesEveryAcknowledgedEventCountedOnce(t *testing.T) {
+	t.Parallel()
 	project, data := worldFolder(t), t.TempDir()
 	f := newFleet(seed(t))
 	for _, point := range fault.Points {
