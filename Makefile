@@ -20,6 +20,10 @@ build:
 	go build -o bin/tailwater ./cmd/tailwater
 
 run: build
+	@echo 'Serving demo/ on http://127.0.0.1:8080. In another terminal:'
+	@echo '  bin/tailwater send payments demo/sample.ndjson'
+	@echo '  bin/tailwater view revenue --limit 5'
+	@echo '  bin/tailwater view revenue --check'
 	bin/tailwater serve demo --data data
 
 tools: $(TOOLS)/minio $(TOOLS)/nats-server $(PYTHON)

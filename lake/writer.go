@@ -48,7 +48,7 @@ type FileWriter struct {
 	local   string
 	file    *os.File
 	buf     *bufio.Writer
-	out     *parquet.Writer
+	out     *parquet.GenericWriter[any]
 	stats   []columnStats
 	rows    int64
 	group   int // rows of the open row group
@@ -84,7 +84,7 @@ func NewFileWriter(schema *event.Schema, dir string) (*FileWriter, error) {
 			options = append(options, parquet.SkipPageBounds(c.Name))
 		}
 	}
-	w.out = parquet.NewWriter(w.buf, options...)
+	w.out = parquet.NewGenericWriter[any](w.buf, options...)
 	return w, nil
 }
 

@@ -44,6 +44,7 @@ type parts struct {
 	speedMemory      string
 	schedule         cron.Schedule // nil: batch runs on demand only
 	logger           *slog.Logger
+	progress         func(string) // told what start-up is doing; may be nil
 }
 
 // A node is everything between a listener and the disks:
@@ -89,7 +90,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 		pt.logger = slog.New(slog.DiscardHandler)
 	}
 	n := &node{parts: pt, project: p, pipelines: map[string]*pipeline{}, started: time.Now(), failed: make(chan error, 1)}
-	n.starting.Store("opening the lake")
+	n.say("opening the lake")
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.run, n.cancel = run, cancel
 	defer func() {
@@ -106,20 +107,28 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 	if err := n.openBatch(ctx, run); err != nil {
 		return nil, err
 	}
-	n.starting.Store("recovering the speed layer from the lake")
+	n.say("recovering the speed layer from the lake")
 	for _, pl := range n.pipelines {
 		if err := pl.recover(ctx); err != nil {
 			return nil, err
 		}
 	}
 	n.core = serving.NewCore(n.speed, n.warehouse, schemas(p), p.Plans(), n.gate, n)
-	n.starting.Store("applying the log")
+	n.say("applying the log")
 	for _, pl := range n.pipelines {
 		pl.start(run)
 	}
 	n.running.Go(func() { n.batch.Loop(run, pt.schedule) })
 	n.running.Go(func() { n.becomeReady(run) })
 	return n, nil
+}
+
+// say notes what start-up is doing, for those who wait.
+func (n *node) say(what string) {
+	n.starting.Store(what)
+	if n.parts.progress != nil {
+		n.parts.progress(what)
+	}
 }
 
 func schemas(p *project.Project) []*event.Schema {
@@ -197,7 +206,7 @@ func (n *node) openPipelines(ctx, run context.Context) error {
 // openBatch checks that the warehouse belongs to this lake, and lets a batch run
 // fill what is missing: a warehouse made anew, or a view without any S.
 func (n *node) openBatch(ctx, run context.Context) error {
-	n.starting.Store("checking the warehouse against the lake")
+	n.say("checking the warehouse against the lake")
 	if err := n.verifyWarehouse(ctx); err != nil {
 		return err
 	}
@@ -213,7 +222,7 @@ func (n *node) openBatch(ctx, run context.Context) error {
 	if err != nil || !behind {
 		return err
 	}
-	n.starting.Store("rebuilding the warehouse from the lake")
+	n.say("rebuilding the warehouse from the lake")
 	n.parts.logger.Info("filling the warehouse from the lake")
 	if _, err := n.batch.Run(ctx, batch.AtStart, false); err != nil {
 		return fmt.Errorf("fill the warehouse: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,12 +33,13 @@ const drainTime = 60 * time.Second
 
 // A server is a node on a machine's disks and network, behind an HTTP listener.
 type server struct {
-	node   *node
-	broker *stream.Broker
-	http   *http.Server
-	addr   net.Addr
-	served chan error // the listener's end
-	lock   *os.File   // holds the data directory for this process
+	node    *node
+	broker  *stream.Broker
+	http    *http.Server
+	handler atomic.Pointer[http.Handler] // the node's, once there is one
+	addr    net.Addr
+	served  chan error // the listener's end
+	lock    *os.File   // holds the data directory for this process
 }
 
 // startServer loads the project, starts everything and listens. It returns as
@@ -60,21 +63,55 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if srv.lock, err = lockDir(s.Data); err != nil {
 		return nil, err
 	}
+	if err := srv.listen(s, logger); err != nil {
+		return nil, err
+	}
 	pt, err := srv.places(ctx, s, logger)
 	if err != nil {
 		return nil, err
 	}
+	pt.progress = srv.starting
 	if srv.node, err = startNode(ctx, p, pt); err != nil {
 		return nil, err
 	}
+	srv.handle(srv.node.handler(s, logger))
+	return srv, nil
+}
+
+// listen opens the listener. Until there is a node, it says that the process
+// lives and what it is doing: a rebuild can take longer than a supervisor waits.
+func (srv *server) listen(s config.Settings, logger *slog.Logger) error {
 	listener, err := net.Listen("tcp", s.HTTP)
 	if err != nil {
-		return nil, fmt.Errorf("%w; choose another address with --http", err)
+		return fmt.Errorf("%w; choose another address with --http", err)
 	}
+	srv.starting("starting")
 	srv.addr = listener.Addr()
-	srv.http = &http.Server{Handler: srv.node.handler(s, logger), ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)}
+	srv.http = &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*srv.handler.Load()).ServeHTTP(w, r) }),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
 	go func() { srv.served <- srv.http.Serve(listener) }()
-	return srv, nil
+	return nil
+}
+
+func (srv *server) handle(h http.Handler) { srv.handler.Store(&h) }
+
+// starting answers everything but /healthz with 503 and what start-up is doing.
+func (srv *server) starting(what string) {
+	srv.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/healthz" {
+			fmt.Fprintln(w, `{"status":"starting"}`)
+			return
+		}
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{
+			"code": "not_ready", "message": "not ready: " + what, "hint": "ask again, or watch /readyz",
+		}})
+	}))
 }
 
 // places turns settings into the parts of a node.
@@ -149,6 +186,9 @@ func (srv *server) stop(ctx context.Context) error {
 
 // abort releases what a failed start had opened.
 func (srv *server) abort() {
+	if srv.http != nil {
+		srv.http.Close()
+	}
 	if srv.node != nil {
 		srv.node.kill()
 	}

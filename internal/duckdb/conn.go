@@ -209,7 +209,6 @@ func (c *Conn) Query(ctx context.Context, sql string, args ...any) (*Rows, error
 		rows.release()
 		return nil, err
 	}
-	//lint:ignore SA1019 the C interface has no successor for streaming results yet
 	if bindings.ExecutePreparedStreaming(rows.prepared, &rows.result) == mapping.StateError {
 		err := failure(ctx, mapping.ResultError(&rows.result))
 		rows.release()
