@@ -136,7 +136,6 @@ func (p *Publisher) settle(g *group) outcome {
 				if err = fault.Hit(fault.LogAckLost); err == nil {
 					return outcome{seq: seq}
 				}
-				return outcome{err: fmt.Errorf("%w (%w)", ErrUnavailable, err)}
 			}
 		}
 		if errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {

@@ -30,7 +30,7 @@ func cellText(raw json.RawMessage) string {
 	return text
 }
 
-// printable keeps what came from outside from steering the terminal: control
+// printable keeps text from outside from commanding the terminal: control
 // characters are shown as escapes.
 func printable(text string) string {
 	if strings.IndexFunc(text, isControl) < 0 {

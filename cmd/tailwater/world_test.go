@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,12 +153,31 @@ func (w *world) fatalf(format string, args ...any) {
 
 func (w *world) start() {
 	w.t.Helper()
-	n, err := startNode(w.t.Context(), w.project, w.ground.parts(w.t))
-	if err != nil {
-		w.fatalf("start: %v", err)
+	for {
+		n, err := startNode(w.t.Context(), w.project, w.ground.parts(w.t))
+		if injected(err) {
+			w.ground.down() // a failure while starting: start again
+			continue
+		}
+		if err != nil {
+			w.fatalf("start: %v", err)
+		}
+		w.node = n
+		w.awaitReady()
+		return
 	}
-	w.node = n
-	w.awaitReady()
+}
+
+// injected reports whether an armed fault point made the error.
+func injected(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "injected failure")
+}
+
+// An operation of the state machine, and how often it is drawn.
+type operation struct {
+	name   string
+	weight int
+	do     func()
 }
 
 func (w *world) awaitReady() {
@@ -174,11 +194,7 @@ func (w *world) awaitReady() {
 // step does one random operation.
 func (w *world) step() {
 	w.t.Helper()
-	ops := []struct {
-		name   string
-		weight int
-		do     func()
-	}{
+	ops := append(faultOperations(w), []operation{
 		{"send", 380, func() { w.send(1 + w.rng.IntN(20)) }},
 		{"send-much", 6, func() { w.send(500 + w.rng.IntN(3000)) }},
 		{"retry", 40, w.retry},
@@ -195,7 +211,7 @@ func (w *world) step() {
 		{"restart", 3, w.restart},
 		{"lose-warehouse", 2, w.loseWarehouse},
 		{"rollback", 2, w.rollback},
-	}
+	}...)
 	total := 0
 	for _, op := range ops {
 		total += op.weight
@@ -625,7 +641,7 @@ func (w *world) land() {
 
 func (w *world) batch(trigger string, rebuild bool) {
 	w.t.Helper()
-	if _, err := w.node.batch.Run(w.t.Context(), trigger, rebuild); err != nil {
+	if _, err := w.node.batch.Run(w.t.Context(), trigger, rebuild); err != nil && !injected(err) {
 		w.fatalf("batch: %v", err)
 	}
 	w.bounds()
@@ -743,6 +759,7 @@ func cutsEqual(a, b event.Cut) bool { return !a.Beyond(b) && !b.Beyond(a) }
 // settle lets everything come to rest and compares the whole.
 func (w *world) settle() {
 	w.t.Helper()
+	disarm()
 	w.land()
 	w.batch(batch.OnDemand, false)
 	pl := w.node.pipelines["payments"]
