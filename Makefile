@@ -14,7 +14,7 @@ export TAILWATER_TEST_MINIO = $(TOOLS)/minio
 export TAILWATER_TEST_NATS = $(TOOLS)/nats-server
 export TAILWATER_TEST_PYTHON = $(PYTHON)
 
-.PHONY: build run test check torture fuzz tools clean
+.PHONY: build run test check torture tools clean
 
 build:
 	go build -o bin/tailwater ./cmd/tailwater

@@ -27,6 +27,9 @@ type Stream struct {
 	Schema *event.Schema
 	Plans  []*view.Plan
 	Table  *lake.Table
+	// Epoch is the one that this server writes. A table with a newer one belongs
+	// to another server, whose events this one cannot answer for.
+	Epoch uint32
 }
 
 // Config says what a Runner works on.
@@ -42,6 +45,10 @@ type Config struct {
 	Logger *slog.Logger
 	Now    func() time.Time
 }
+
+// landTime bounds how long a run waits for the lake: a store that is away does
+// not come back while a client waits.
+const landTime = 30 * time.Second
 
 // The reasons for a run.
 const (
@@ -91,8 +98,11 @@ func (r *Runner) Loop(ctx context.Context, schedule cron.Schedule) error {
 		var timer *time.Timer
 		if schedule != nil {
 			now := r.cfg.Now()
-			timer = time.NewTimer(schedule.Next(now).Sub(now))
-			due = timer.C
+			// The zero time means never, as for the 30th of February.
+			if next := schedule.Next(now); !next.IsZero() {
+				timer = time.NewTimer(next.Sub(now))
+				due = timer.C
+			}
 		}
 		trigger := OnSchedule
 		select {
@@ -129,9 +139,11 @@ func (r *Runner) Run(ctx context.Context, trigger string, rebuild bool) (Run, er
 	run := Run{Trigger: trigger, Rebuild: rebuild, Started: r.cfg.Now().UTC(), Views: []string{}, Through: event.Cut{}}
 	var err error
 	if r.cfg.Land != nil && (trigger == OnDemand || trigger == OnPressure) {
-		if err = r.cfg.Land(ctx); err != nil {
-			err = fmt.Errorf("land before the run: %w", err)
+		limited, cancel := context.WithTimeout(ctx, landTime)
+		if err = r.cfg.Land(limited); err != nil {
+			err = fmt.Errorf("land before the run: %w; is the lake's store reachable?", err)
 		}
+		cancel()
 	}
 	moved := false
 	if err == nil {
@@ -169,13 +181,15 @@ func (r *Runner) advance(ctx context.Context, run *Run) (moved bool, err error) 
 	run.Rows = done.Rows
 	for _, in := range inputs {
 		for _, p := range in.Plans {
-			run.Views = append(run.Views, p.Name)
+			if done.Which[warehouse.ViewObject(p)] {
+				run.Views = append(run.Views, p.Name)
+			}
 			if r.cfg.Loaded != nil {
 				r.cfg.Loaded(p.Name, done.S[warehouse.ViewObject(p)])
 			}
 		}
 	}
-	return done.Moved || run.Rebuild, nil
+	return done.Moved, nil
 }
 
 // inputs pins the latest snapshot of every stream.
@@ -192,6 +206,9 @@ func (r *Runner) inputs(ctx context.Context) ([]warehouse.Input, event.Cut, erro
 			Origin: warehouse.Origin{TableID: snap.TableID, Version: snap.Version, CommitID: snap.CommitID},
 		}
 		for src, m := range snap.Marks {
+			if src.Epoch > s.Epoch {
+				return nil, nil, fmt.Errorf("another server has opened epoch %d of stream %s: one server a lake; stop one of the two and start the other again", src.Epoch, s.Schema.Stream)
+			}
 			in.Landed = append(in.Landed, event.Range{Source: src, After: m.Floor, Through: m.Through})
 			through[src] = m.Through
 		}

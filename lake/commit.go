@@ -162,6 +162,11 @@ func (t *Table) settled(ctx context.Context, s *Snapshot, c *change) (done bool,
 	if s.metaVersion != t.metaVersion {
 		return false, &ConflictError{s.metaVersion, c.rng.Source, "it set the table's protocol or metadata"}
 	}
+	if epoch := s.newestEpoch(c.rng.Source); epoch > c.rng.Epoch {
+		// Whoever opened it took the stream over: a server that went on would
+		// land a log that nobody reads back.
+		return false, &ConflictError{s.Version, c.rng.Source, fmt.Sprintf("it opened epoch %d, so that this server is no longer the one of the stream", epoch)}
+	}
 	switch {
 	case c.opens && open && m.Floor == c.mark.Floor:
 		return true, nil

@@ -360,11 +360,25 @@ func TestAnotherLanderStopsThisOneAndLeavesNoOrphans(t *testing.T) {
 	}
 }
 
+func TestAServerWhoseEpochWasFollowedByAnotherCommitsNoMore(t *testing.T) {
+	bucket := NewMemoryBucket()
+	ours, theirs := openTable(t, bucket, small(), 64), openTable(t, bucket, small(), 64)
+	must(ours.OpenEpoch(t.Context(), src, Mark{}))(t)
+	next := src
+	next.Epoch++
+	must(theirs.OpenEpoch(t.Context(), next, Mark{}))(t)
+	_, err := ours.Append(t.Context(), event.Range{Source: src, Through: 3}, nil, Mark{Through: 3})
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) || !strings.Contains(err.Error(), "epoch 2") {
+		t.Fatalf("got %v, want a conflict that names the epoch", err)
+	}
+}
+
 func TestSourcesShareATable(t *testing.T) {
 	table := openTable(t, NewMemoryBucket(), small(), 64)
 	l := newTestLander(t, table, LanderConfig{})
 	defer run(t, l)()
-	sources := []event.Source{src, {Stream: "pay", Epoch: 2}, {Stream: "pay", Epoch: 1, Partition: 1}}
+	sources := []event.Source{src, {Stream: "pay", Epoch: 1, Partition: 1}, {Stream: "pay", Epoch: 2, Partition: 1}}
 	if err := l.Apply(t.Context(), block(small(), src, 0, 1, 1)); err == nil {
 		t.Error("a block of an epoch that is not open was applied")
 	}
@@ -372,11 +386,11 @@ func TestSourcesShareATable(t *testing.T) {
 		floor := uint64(i * 10)
 		must(table.OpenEpoch(t.Context(), s, Mark{Floor: floor}))(t)
 		applyAll(t, l, []*event.Block{sealedBlock(block(small(), s, floor, floor+5, 2))})
-	}
-	for i, s := range sources {
-		if err := l.Wait(t.Context(), s, uint64(i*10)+5); err != nil {
+		if err := l.Wait(t.Context(), s, floor+5); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for i, s := range sources {
 		want := rowTexts(block(small(), s, uint64(i*10), uint64(i*10)+5, 2))
 		if got := rowTexts(readBlocks(t, table.Latest(), event.Range{Source: s, After: uint64(i * 10), Through: uint64(i*10) + 5})...); !slices.Equal(got, want) {
 			t.Errorf("%s: %v", s, got)

@@ -80,6 +80,17 @@ type Snapshot struct {
 	removed     map[string]remove // tombstones, for checkpoints
 }
 
+// newestEpoch is the newest epoch of the source's stream and partition; 0 if
+// there is none.
+func (s *Snapshot) newestEpoch(of event.Source) (epoch uint32) {
+	for src := range s.Marks {
+		if src.Stream == of.Stream && src.Partition == of.Partition {
+			epoch = max(epoch, src.Epoch)
+		}
+	}
+	return epoch
+}
+
 // Through gives the cut of everything that the table holds.
 func (s *Snapshot) Through() event.Cut {
 	cut := event.Cut{}

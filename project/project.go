@@ -210,8 +210,8 @@ func checkName(name string) (message, hint string) {
 		return fmt.Sprintf("%q is no name", name), "use letters, digits and underscores, a letter first, at most 63; rename the file"
 	case strings.HasSuffix(lower, "_dead"):
 		return fmt.Sprintf("the name %s is reserved", name), "NAME_dead holds the dead letters of the stream NAME; rename the file"
-	case lower == "tailwater":
-		return "the name tailwater is reserved", "it is the schema of the system's own tables; rename the file"
+	case lower == "tailwater", strings.HasPrefix(lower, "tailwater_"):
+		return fmt.Sprintf("the name %s is reserved", name), "tailwater and tailwater_… are the system's own; rename the file"
 	}
 	return "", ""
 }

@@ -54,7 +54,7 @@ func (c *Core) Check(ctx context.Context, name string) (*Check, error) {
 	}
 	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), answer, plan.PlainSQL("("+events+") AS events")))
 	if err != nil {
-		return nil, queryError(ctx, err)
+		return nil, c.queryError(ctx, err)
 	}
 	check := &Check{View: name, Cut: p.cut, Missing: []json.RawMessage{}, Extra: []json.RawMessage{}}
 	extra, missing := check.sort(rel)

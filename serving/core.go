@@ -32,6 +32,8 @@ type Operations interface {
 	Ready() error
 	RunBatch(ctx context.Context, rebuild bool) (any, error)
 	Runs(ctx context.Context) (any, error)
+	// Mend is told that the warehouse's file is damaged, and returns at once.
+	Mend(why error)
 }
 
 // Core answers queries from a State, a warehouse transaction and the landed
@@ -154,7 +156,7 @@ func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
 	rows, err := p.tx.Conn.Query(ctx, sql)
 	if err != nil {
 		p.close()
-		return nil, queryError(ctx, err)
+		return nil, p.core.queryError(ctx, err)
 	}
 	a := &Answer{
 		Columns:    rows.Columns(),
@@ -171,21 +173,22 @@ func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
 	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
 		b, err := rows.Next(ctx)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, queryError(ctx, err)
+			return nil, p.core.queryError(ctx, err)
 		}
 		return b, err
 	}
 	return a, nil
 }
 
-// queryError tells a user's mistake, which the engine explains well, from ours.
-func queryError(ctx context.Context, err error) error {
+// queryError tells the end of a query's time from a failure, and has a damaged
+// warehouse mended.
+func (c *Core) queryError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var engine *duckdb.Error
-	if errors.As(err, &engine) {
-		return &Refusal{Code: "engine", Message: engine.Message}
+	if warehouse.Damaged(err) {
+		c.Mend(err)
+		return fmt.Errorf("%w: the warehouse's file is damaged and is being made anew from the lake", ErrNotReady)
 	}
 	return err
 }
@@ -211,11 +214,33 @@ func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
 		return nil, err
 	}
 	sql, err := plan.AnswerSQL(p.partials(plan), r.Filter)
+	if err == nil {
+		err = p.readable(ctx, plan, r.Filter)
+	}
 	if err != nil {
 		p.close()
 		return nil, &Refusal{Code: "filter", Message: err.Error()}
 	}
 	return p.run(ctx, sql)
+}
+
+// readable checks that the values of a filter are of their keys' types, which the
+// statement itself finds only when it has a row to compare.
+func (p *pin) readable(ctx context.Context, plan *view.Plan, f view.Filter) error {
+	types := map[string]event.Type{"window_start": {Kind: event.Timestamp}}
+	for _, k := range plan.Keys {
+		types[strings.ToLower(k.Name)] = k.Type
+	}
+	for _, w := range f.Where {
+		typ, known := types[strings.ToLower(w.Key)]
+		if !known || w.Null || typ.Kind == event.Varchar {
+			continue
+		}
+		if _, err := p.tx.Conn.Collect(ctx, "SELECT CAST("+duckdb.Literal(w.Value)+" AS "+typ.String()+") AS v"); err != nil {
+			return fmt.Errorf("%s is %s, and %q is none", w.Key, typ, w.Value)
+		}
+	}
+	return nil
 }
 
 func (c *Core) noView(name string) error {
@@ -278,7 +303,7 @@ func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 		if own := c.ownError(ctx, r.SQL); own != nil {
 			err = own
 		}
-		return nil, queryError(ctx, err)
+		return nil, c.queryError(ctx, err)
 	}
 	return p.run(ctx, sql)
 }
@@ -298,7 +323,7 @@ func (c *Core) ownError(ctx context.Context, sql string) error {
 	_, err = conn.Describe(ctx, sql)
 	var engine *duckdb.Error
 	if errors.As(err, &engine) {
-		return &Refusal{Code: "engine", Message: engine.Message}
+		return &Refusal{Code: "sql", Message: engine.Message}
 	}
 	return nil
 }

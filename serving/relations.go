@@ -177,8 +177,9 @@ func (p *pin) viewErrors() string {
 		fromBatch, s := p.tx.Errors(plan)
 		tag := "SELECT " + duckdb.Literal(plan.Name) + " AS view, " + duckdb.Literal(plan.Stream) + " AS stream, " + columns + " FROM "
 		parts = append(parts, tag+"("+fromBatch+")")
-		_, v := p.state.View(plan.Name)
-		_, segments := v.After(s)
+		stream, v := p.state.View(plan.Name)
+		ranges, segments := v.After(s)
+		p.cover("errors of view "+plan.Name, stream, append(batched(s), ranges...))
 		var batches []duckdb.Batch
 		for _, seg := range segments {
 			batches = append(batches, seg.Errors...)

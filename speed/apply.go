@@ -93,6 +93,9 @@ func (a *Applier) ApplyMany(ctx context.Context, blocks []*event.Block) error {
 	}
 	rows := make([]duckdb.Batch, 0, len(blocks))
 	for i, b := range blocks {
+		if i > 0 && (b.Source != first.Source || b.After != blocks[i-1].Through) {
+			return &event.GapError{Block: b.Range, Applied: blocks[i-1].Through}
+		}
 		if b.Seal && i < len(blocks)-1 {
 			return fmt.Errorf("speed: seal at %d inside the micro-batch %s", b.Through, whole)
 		}

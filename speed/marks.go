@@ -58,7 +58,26 @@ func (e *Engine) Begin(ctx context.Context, src event.Source, base Base, landed 
 			return err
 		}
 	}
+	// The stream's table has no refused records: those that are not in the
+	// dead-letter table yet come from the log, by ApplyRefused.
+	e.publish(src.Stream, func(s *Stream) bool {
+		s.Dead = keepAfter(s.Dead, src, base.Landed)
+		return true
+	})
 	return nil
+}
+
+// ApplyRefused takes the refused records alone of a block that was applied by
+// Begin: after a crash the dead letters may have landed less far than the events.
+// Blocks come in order, before the first one that Apply takes.
+func (a *Applier) ApplyRefused(b *event.Block) {
+	a.w.engine.publish(a.w.schema.Stream, func(s *Stream) bool {
+		if b.Empty() || b.Through <= s.Marks[b.Source].DeadLanded {
+			return false
+		}
+		s.Dead = append(s.Dead, b.Dead(a.w.dead))
+		return true
+	})
 }
 
 // Landed tells that the stream's table holds the source through (inclusive):

@@ -73,8 +73,8 @@ func Lineage(stream string, partition uint32, floors []uint64, after, through ui
 // appended or read.
 //
 // The log is the same if it reaches the position landed through and the message
-// there carries the same stamp; one that was purged meanwhile cannot be
-// compared and is taken for the same. Otherwise the log lost a suffix or was
+// there carries the same stamp; if it was purged meanwhile, the next one must
+// carry a later stamp. Otherwise the log lost a suffix or was
 // made anew: sequences were, or will be, given out a second time, and a new
 // epoch begins after the last message that is equal to what the lake holds.
 //
@@ -102,7 +102,7 @@ func Resolve(ctx context.Context, log Log, mark Mark, times Times) (Resolution, 
 	if err != nil {
 		return Resolution{}, fmt.Errorf("resolve epoch: %w", err)
 	}
-	if after == mark.Through && last >= after {
+	if after == mark.Through && stamp != 0 {
 		// Only the stamp was not kept: the rows at Through are the same.
 		return Resolution{Epoch: mark.Epoch, After: after, Floor: mark.Floor, Stamp: stamp}, nil
 	}
@@ -117,13 +117,18 @@ func sameLog(ctx context.Context, log Log, mark Mark, last uint64) (bool, error)
 		return true, nil
 	}
 	m, err := log.Get(ctx, mark.Through)
+	if err == nil {
+		return StampOf(m) == mark.Stamp, nil
+	}
+	if !errors.Is(err, ErrNotExist) {
+		return false, err
+	}
+	// Purged: stamps rise, so what follows in the same log is younger.
+	next, err := log.Next(ctx, mark.Through)
 	if errors.Is(err, ErrNotExist) {
 		return true, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return StampOf(m) == mark.Stamp, nil
+	return err == nil && StampOf(next) > mark.Stamp, err
 }
 
 // chunk is how many sequences are asked of the lake at once.

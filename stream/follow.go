@@ -213,7 +213,7 @@ func (f *follower) lose(ctx context.Context, through uint64) error {
 	f.t.mu.Lock()
 	f.t.lost = append(f.t.lost, r)
 	f.t.mu.Unlock()
-	f.t.cfg.Logger.Error("events lost: the log was purged before they were read; raise the log's purge margin or its limits", "range", r.String())
+	f.t.cfg.Logger.Error("events lost: they were removed from the log before they were landed; let nothing but this program purge its log", "range", r.String())
 	return f.advance(ctx, through)
 }
 

@@ -28,6 +28,7 @@ type Input struct {
 type Advanced struct {
 	Rows  int64                // facts added
 	Moved bool                 // some S moved
+	Which map[string]bool      // the objects whose S moved
 	S     map[string]event.Cut // by object (FactsObject, ViewObject), after the run
 }
 
@@ -50,7 +51,7 @@ func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (
 	if err := conn.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
 		return Advanced{}, fmt.Errorf("warehouse: begin: %w", err)
 	}
-	a := advance{conn: conn}
+	a := advance{conn: conn, moved: map[string]bool{}}
 	if a.marks, err = readMarks(ctx, conn); err != nil {
 		return Advanced{}, fmt.Errorf("warehouse: %w", err)
 	}
@@ -72,7 +73,7 @@ func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (
 	if err := fault.Hit(fault.AfterBatchCommit); err != nil {
 		return Advanced{}, err
 	}
-	return Advanced{Rows: a.rows, Moved: a.moved, S: a.marks}, nil
+	return Advanced{Rows: a.rows, Moved: len(a.moved) > 0, Which: a.moved, S: a.marks}, nil
 }
 
 // advance is the state of one run.
@@ -80,7 +81,7 @@ type advance struct {
 	conn  *duckdb.Conn
 	marks map[string]event.Cut
 	rows  int64
-	moved bool
+	moved map[string]bool
 }
 
 // drop removes objects that no input names, or all of them for a rebuild.
@@ -186,7 +187,7 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 			return err
 		}
 	}
-	a.marks[object], a.moved = moved, true
+	a.marks[object], a.moved[object] = moved, true
 	return nil
 }
 

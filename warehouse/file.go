@@ -16,6 +16,12 @@ func inUse(err error) bool {
 	return strings.Contains(err.Error(), "Could not set lock on file")
 }
 
+// Damaged tells that the engine found a broken block in the file. Blocks are
+// checked when they are read, not when the file is opened.
+func Damaged(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Corrupt database file")
+}
+
 // prepareFile makes the file's own tables in an empty file, and refuses a file
 // of another format.
 func prepareFile(ctx context.Context, db *duckdb.DB) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +78,8 @@ type node struct {
 	run       context.Context // ends when the node is to stop
 	cancel    context.CancelFunc
 	landing   atomic.Bool // landSoon is at work
+	draining  atomic.Bool // what ends now was told to
+	mending   atomic.Bool // Mend is at work
 	running   sync.WaitGroup
 	closeOnce sync.Once
 }
@@ -215,7 +216,7 @@ func (n *node) openBatch(ctx, run context.Context) error {
 		Land: n.land, Loaded: n.speed.Loaded, Logger: n.parts.logger,
 	}
 	for name, pl := range n.pipelines {
-		cfg.Streams = append(cfg.Streams, batch.Stream{Schema: pl.schema, Plans: n.plansOf(name), Table: pl.events.table})
+		cfg.Streams = append(cfg.Streams, batch.Stream{Schema: pl.schema, Plans: n.plansOf(name), Table: pl.events.table, Epoch: pl.source.Epoch})
 	}
 	n.batch = batch.New(cfg)
 	behind, err := n.behind(ctx)
@@ -233,17 +234,32 @@ func (n *node) openBatch(ctx, run context.Context) error {
 // verifyWarehouse makes the warehouse anew if it was not made from this lake:
 // another table, a commit that this table does not have, or an S beyond L.
 func (n *node) verifyWarehouse(ctx context.Context) error {
+	why, err := n.mismatch(ctx)
+	if err != nil && (ctx.Err() != nil || !warehouse.Damaged(err)) {
+		return err
+	}
+	if err != nil {
+		why = err.Error()
+	}
+	if why == "" {
+		return nil
+	}
+	n.parts.logger.Warn("the warehouse is damaged, or is not of this lake, and is made anew from it", "reason", why)
+	return n.warehouse.Recreate(ctx)
+}
+
+// mismatch tells why the warehouse is not of this lake; empty if it is.
+func (n *node) mismatch(ctx context.Context) (why string, err error) {
 	origins, err := n.warehouse.Origins(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	tx, err := n.warehouse.Begin(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	marks := tx.Marks()
 	tx.Close()
-	var why string
 	for name, pl := range n.pipelines {
 		snap := n.Landed(name)
 		origin, known := origins[name]
@@ -255,7 +271,7 @@ func (n *node) verifyWarehouse(ctx context.Context) error {
 		case known:
 			id, err := pl.events.table.CommitID(ctx, origin.Version)
 			if err != nil {
-				return fmt.Errorf("compare the warehouse with the lake: %w", err)
+				return "", fmt.Errorf("compare the warehouse with the lake: %w", err)
 			}
 			if id != origin.CommitID {
 				why = fmt.Sprintf("version %d of %s is another commit than the one it was made from", origin.Version, name)
@@ -269,11 +285,23 @@ func (n *node) verifyWarehouse(ctx context.Context) error {
 			}
 		}
 	}
-	if why == "" {
-		return nil
+	return why, nil
+}
+
+// Mend computes the warehouse's tables again from the lake, once at a time: the
+// engine found a damaged block while it served. A damaged block of S itself shows
+// at the next start, which makes the file anew.
+func (n *node) Mend(why error) {
+	if n.mending.Swap(true) {
+		return
 	}
-	n.parts.logger.Warn("the warehouse does not belong to this lake and is made anew from it", "reason", why)
-	return n.warehouse.Recreate(ctx)
+	n.parts.logger.Error("the warehouse is damaged: rebuilding it from the lake", "error", why)
+	n.running.Go(func() {
+		defer n.mending.Store(false)
+		if _, err := n.batch.Run(n.run, batch.OnDemand, true); err != nil {
+			n.ended(n.run, "rebuild of the damaged warehouse", err)
+		}
+	})
 }
 
 // behind reports whether something landed has no S at all.
@@ -307,6 +335,11 @@ func (n *node) becomeReady(ctx context.Context) {
 		if _, err := n.speed.Wait(ctx, event.Position{Source: pl.source, Seq: pl.headAtStart}); err != nil {
 			return // ctx ended
 		}
+		select {
+		case <-pl.speed.passed:
+		case <-ctx.Done():
+			return
+		}
 	}
 	n.ready.Store(true)
 	n.parts.logger.Info("ready", "took", time.Since(n.started).Round(time.Millisecond))
@@ -316,7 +349,7 @@ func (n *node) becomeReady(ctx context.Context) {
 // the node gives no more answers and says so on failed: a restart recovers from
 // log and lake, which is the path that every crash takes.
 func (n *node) ended(ctx context.Context, what string, err error) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || n.draining.Load() {
 		return
 	}
 	if err == nil {
@@ -362,6 +395,7 @@ func (n *node) landSoon() {
 
 // drain stops accepting, lands everything and closes. ctx bounds how long.
 func (n *node) drain(ctx context.Context) error {
+	n.draining.Store(true)
 	var errs []error
 	for _, pl := range n.pipelines {
 		errs = append(errs, pl.publisher.Close())
@@ -404,6 +438,3 @@ func (n *node) Landed(table string) *lake.Snapshot {
 	}
 	return nil
 }
-
-// spool is where a table's open files are.
-func (n *node) spool(table string) string { return filepath.Join(n.parts.spoolDir, table) }

@@ -23,9 +23,8 @@ import (
 )
 
 // purgeMargin is how many messages through L stay in the log: the one at L tells
-// at start whether the log is still the same, and a few more let an operator see
-// what was last. At most 32 MB, so that a small log is not filled by its margin.
-const purgeMargin = 16
+// at start whether the log is still the same. More would only fill a small log.
+const purgeMargin = 1
 
 // A pipeline is one stream's way from the log to State and lake.
 type pipeline struct {
@@ -37,6 +36,7 @@ type pipeline struct {
 	dead      *lander
 	publisher *stream.Publisher
 	tap       *stream.Tap
+	speed     *skipping
 
 	headAtStart uint64
 	published   atomic.Uint64 // the greatest sequence acknowledged to a client
@@ -60,7 +60,7 @@ func (n *node) newLander(ctx context.Context, table *lake.Table, landed func(*la
 		return nil, err
 	}
 	n.landed.Store(name, snap)
-	l, err := lake.NewLander(table, lake.LanderConfig{SpoolDir: n.spool(name), Landed: func(s *lake.Snapshot) {
+	l, err := lake.NewLander(table, lake.LanderConfig{SpoolDir: n.parts.spoolDir, Landed: func(s *lake.Snapshot) {
 		n.landed.Store(name, s)
 		if landed != nil {
 			landed(s)
@@ -115,9 +115,10 @@ func openPipeline(ctx context.Context, n *node, schema *event.Schema) (*pipeline
 	if err != nil {
 		return nil, err
 	}
+	pl.speed = newSkipping(n.speed.Applier(schema.Stream), after, mark.Through)
 	pl.tap = stream.NewTap(stream.TapConfig{
 		Log: pl.log, Schema: schema, Source: pl.source, After: after, LogTime: logTime, Stamp: stampAt(after, mark), Dedup: dedup,
-		Appliers:  []event.Applier{&skipping{applier: n.speed.Applier(schema.Stream), from: mark.Through}, &landing{pl: pl}},
+		Appliers:  []event.Applier{pl.speed, &landing{pl: pl}},
 		SealBytes: n.parts.landBytes, SealAge: n.parts.landAge, Logger: n.parts.logger,
 	})
 	pl.publisher = stream.NewPublisher(pl.log, schema, pl.source, stream.PublisherConfig{
@@ -157,6 +158,11 @@ func (pl *pipeline) resolveEpoch(ctx context.Context, events, dead *lake.Table) 
 			res = stream.Resolution{Epoch: further.Epoch, After: mark.Through, NewEpoch: true, Floor: mark.Through, Stamp: mark.Stamp}
 		}
 	}
+	if res.NewEpoch && known {
+		if res, err = pl.rejoin(ctx, res, snap, deadSnap); err != nil {
+			return fmt.Errorf("compare log and lake: %w", err)
+		}
+	}
 	pl.source = event.Source{Stream: pl.schema.Stream, Epoch: res.Epoch}
 	if res.NewEpoch && known {
 		pl.node.parts.logger.Error("the log went back or was made anew: a new epoch begins; what had landed stays, what was only in the log is lost",
@@ -178,6 +184,26 @@ func (pl *pipeline) resolveEpoch(ctx context.Context, events, dead *lake.Table) 
 		}
 	}
 	return nil
+}
+
+// rejoin compares a log that is not that of the newest epoch with the earlier
+// ones: an old log may have been brought back. What the lake holds of it in any
+// epoch must not be counted again, so the new epoch begins after the last message
+// that is equal in one of them.
+func (pl *pipeline) rejoin(ctx context.Context, res stream.Resolution, snap, deadSnap *lake.Snapshot) (stream.Resolution, error) {
+	for src, m := range snap.Marks {
+		if src.Epoch+1 >= res.Epoch {
+			continue // the newest: compared already
+		}
+		old, err := stream.Resolve(ctx, pl.log, streamMark(src.Epoch, m, true), heldTimes(src, snap, deadSnap))
+		if err != nil {
+			return res, err
+		}
+		if old.After > res.Floor {
+			res.After, res.Floor, res.Stamp = old.After, old.After, old.Stamp
+		}
+	}
+	return res, nil
 }
 
 // newestSource gives the source of the table's newest epoch; epoch 0 if the table
@@ -431,15 +457,39 @@ func (pl *pipeline) purge() {
 	}
 }
 
-// skipping drops blocks that its applier had already when the tap started: the
-// tap starts where the slower of the two tables is.
+// skipping stands before the speed layer. The tap starts where the slower of the
+// two tables is; of the blocks that the speed layer had from the lake, only the
+// refused records are passed on.
 type skipping struct {
 	applier *speed.Applier
-	from    uint64
+	through uint64        // the speed layer has the events through here from the lake
+	passed  chan struct{} // closed when the tap is there
 }
 
+func newSkipping(a *speed.Applier, after, through uint64) *skipping {
+	s := &skipping{applier: a, through: through, passed: make(chan struct{})}
+	if after >= through {
+		close(s.passed)
+	}
+	return s
+}
+
+// skip passes on what is new of a block that the speed layer has, and reports
+// whether it was one.
+func (s *skipping) skip(b *event.Block) bool {
+	if b.After >= s.through {
+		return false
+	}
+	s.applier.ApplyRefused(b)
+	if b.Through == s.through {
+		close(s.passed)
+	}
+	return true
+}
+
+// Apply implements event.Applier.
 func (s *skipping) Apply(ctx context.Context, b *event.Block) error {
-	if b.Through <= s.from && !b.Empty() || b.Empty() && b.Through < s.from {
+	if s.skip(b) {
 		return nil
 	}
 	return s.applier.Apply(ctx, b)
@@ -447,10 +497,7 @@ func (s *skipping) Apply(ctx context.Context, b *event.Block) error {
 
 // ApplyMany takes neighbouring blocks as one micro-batch.
 func (s *skipping) ApplyMany(ctx context.Context, blocks []*event.Block) error {
-	for len(blocks) > 0 && blocks[0].Through <= s.from {
-		if err := s.Apply(ctx, blocks[0]); err != nil {
-			return err
-		}
+	for len(blocks) > 0 && s.skip(blocks[0]) {
 		blocks = blocks[1:]
 	}
 	if len(blocks) == 0 {

@@ -130,7 +130,7 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 	if url == config.Embedded {
 		url = ""
 	}
-	srv.broker, err = stream.OpenBroker(ctx, stream.BrokerConfig{URL: url, StoreDir: s.NATSDir, MaxBytes: int64(s.LogMaxBytes) * 8, Logger: logger})
+	srv.broker, err = stream.OpenBroker(ctx, stream.BrokerConfig{URL: url, StoreDir: s.NATSDir, Logger: logger})
 	if err != nil {
 		return parts{}, err
 	}
@@ -160,7 +160,7 @@ func (n *node) handler(s config.Settings, logger *slog.Logger) http.Handler {
 		targets[name] = ingest.Target{Schema: pl.schema, Publisher: pl}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v1/streams/{stream}/events", must(ingest.NewHandler(targets, ingest.Config{WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger})))
+	mux.Handle("/v1/streams/{stream}/events", must(ingest.NewHandler(targets, ingest.Config{Limits: ingest.Limits{BodyBytes: 2 * int(s.MaxBody)}, WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger})))
 	mux.Handle("/", serving.NewHandler(n.core, serving.Config{
 		Concurrency: s.QueryConcurrency, Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows),
 		Metrics: metrics, Register: metrics, Log: logger,
