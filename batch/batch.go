@@ -155,8 +155,10 @@ func (r *Runner) Run(ctx context.Context, trigger string, rebuild bool) (Run, er
 		run.Status, run.Error = "failed", err.Error()
 	}
 	if r.cfg.History != nil && (moved || err != nil || trigger == OnDemand) {
+		limited, cancel := context.WithTimeout(ctx, landTime)
+		defer cancel()
 		var recordErr error
-		if run, recordErr = r.cfg.History.Append(ctx, run); recordErr != nil {
+		if run, recordErr = r.cfg.History.Append(limited, run); recordErr != nil {
 			// The run itself stands: say so, and do not fail it afterwards.
 			r.cfg.Logger.Error("batch run not recorded", "error", recordErr)
 		}
@@ -175,6 +177,11 @@ func (r *Runner) advance(ctx context.Context, run *Run) (moved bool, err error) 
 	}
 	run.Through = through
 	done, err := r.cfg.Warehouse.Advance(ctx, inputs, run.Rebuild)
+	if warehouse.Damaged(err) && !run.Rebuild {
+		r.cfg.Logger.Error("the warehouse is damaged: the run becomes a rebuild", "error", err)
+		run.Rebuild = true
+		done, err = r.cfg.Warehouse.Advance(ctx, inputs, true)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -68,6 +68,18 @@ func (b *Block) Len() int {
 	return int(b.Batch.NumRows())
 }
 
+// Behind gives the part of a block without events that lies behind a position
+// inside it: a range of lost messages can reach over the place where an applier
+// stands. false for a block that cannot be cut there.
+func (b *Block) Behind(after uint64) (*Block, bool) {
+	if b.Len() > 0 || len(b.Refused) > 0 || after <= b.After || after >= b.Through {
+		return nil, false
+	}
+	rest := &Block{Range: b.Range, Schema: b.Schema, Seal: b.Seal, LogTime: b.LogTime, Stamp: b.Stamp, Size: b.Size}
+	rest.After = after
+	return rest, true
+}
+
 // Column gives column i of Schema.Relation: the stream's own columns, then the
 // position columns, which are made when first asked for. It may be called from
 // several goroutines.

@@ -139,6 +139,9 @@ func (l *Lander) Apply(ctx context.Context, b *event.Block) error {
 	if b.Through <= ln.base && b.After < ln.base {
 		return nil // landed by an earlier process
 	}
+	if rest, ok := b.Behind(ln.base); ok {
+		b = rest
+	}
 	if b.After != ln.mark.Through {
 		return &event.GapError{Block: b.Range, Applied: ln.mark.Through}
 	}

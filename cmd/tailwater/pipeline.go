@@ -464,12 +464,13 @@ type skipping struct {
 	applier *speed.Applier
 	through uint64        // the speed layer has the events through here from the lake
 	passed  chan struct{} // closed when the tap is there
+	pass    sync.Once     // closes it: a block can be offered again
 }
 
 func newSkipping(a *speed.Applier, after, through uint64) *skipping {
 	s := &skipping{applier: a, through: through, passed: make(chan struct{})}
 	if after >= through {
-		close(s.passed)
+		s.pass.Do(func() { close(s.passed) })
 	}
 	return s
 }
@@ -482,13 +483,25 @@ func (s *skipping) skip(b *event.Block) bool {
 	}
 	s.applier.ApplyRefused(b)
 	if b.Through == s.through {
-		close(s.passed)
+		s.pass.Do(func() { close(s.passed) })
 	}
 	return true
 }
 
+// cut gives what the speed layer has not of a block of lost messages that reaches
+// over the position where it stands; other blocks as they are.
+func (s *skipping) cut(b *event.Block) *event.Block {
+	rest, ok := b.Behind(s.through)
+	if !ok {
+		return b
+	}
+	s.pass.Do(func() { close(s.passed) })
+	return rest
+}
+
 // Apply implements event.Applier.
 func (s *skipping) Apply(ctx context.Context, b *event.Block) error {
+	b = s.cut(b)
 	if s.skip(b) {
 		return nil
 	}
@@ -497,7 +510,11 @@ func (s *skipping) Apply(ctx context.Context, b *event.Block) error {
 
 // ApplyMany takes neighbouring blocks as one micro-batch.
 func (s *skipping) ApplyMany(ctx context.Context, blocks []*event.Block) error {
-	for len(blocks) > 0 && s.skip(blocks[0]) {
+	for len(blocks) > 0 {
+		blocks[0] = s.cut(blocks[0])
+		if !s.skip(blocks[0]) {
+			break
+		}
 		blocks = blocks[1:]
 	}
 	if len(blocks) == 0 {
