@@ -55,6 +55,7 @@ check: $(TOOLS)/staticcheck $(TOOLS)/govulncheck tools
 	go vet ./... && go vet $(TAGS) ./...
 	$(TOOLS)/staticcheck $(TAGS) ./...
 	go test $(TAGS) -race -short -timeout 15m $(RACE)
+	TAILWATER_TEST_OPERATIONS=600 go test $(TAGS) -race -timeout 5m -run AtAnyMoment ./cmd/tailwater
 	tools/vulnerabilities $(TOOLS)/govulncheck
 
 clean:
