@@ -31,6 +31,7 @@ type follower struct {
 	subs    sync.WaitGroup
 	retryAt time.Time // no new subscription before
 	polled  uint64    // at, at the last poll
+	away    bool      // the log did not answer the last poll
 }
 
 // A subscription reads the log on a goroutine of its own.
@@ -166,9 +167,16 @@ func (f *follower) poll(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f.t.cfg.Logger.Warn("the log's bounds are not known; trying again", "source", f.t.cfg.Source.String(), "error", err)
+		if !f.away { // once an outage, not once a poll
+			f.t.cfg.Logger.Warn("the log does not answer; trying again until it does", "source", f.t.cfg.Source.String(), "error", err)
+		}
+		f.away = true
 		return nil
 	}
+	if f.away {
+		f.t.cfg.Logger.Info("the log answers again", "source", f.t.cfg.Source.String())
+	}
+	f.away = false
 	f.head = max(f.head, last)
 	stalled := f.polled == f.at
 	f.polled = f.at
