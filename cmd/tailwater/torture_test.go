@@ -316,7 +316,7 @@ func TestEveryFaultPointLeavesEveryAcknowledgedEventCountedOnce(t *testing.T) {
 		for _, action := range []string{"panic", "error", "exit"} {
 			arm := fmt.Sprintf("TAILWATER_FAILPOINTS=%s=%s:%d", point, action, 1+f.rng.IntN(3))
 			if p := startProcess(t, project, data, []string{arm}, often...); p != nil {
-				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // a point of the batch run is met once a second
 				wg := f.load(ctx, p)
 				fired := func() bool { return p.gone() || strings.Contains(p.output(), "failpoint fired") }
 				await(t, ctx, fired)
