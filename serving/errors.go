@@ -23,8 +23,6 @@ var (
 	// ErrIncomplete is for those who may not give an answer with a hole in it,
 	// such as a parity check; an ordinary answer says Complete = false.
 	ErrIncomplete = errors.New("coverage incomplete")
-	// ErrConflict says that the same work is already under way.
-	ErrConflict = errors.New("conflict")
 )
 
 // A Refusal says why a request, or the SQL in it, is not executed.
@@ -68,7 +66,6 @@ var statuses = []struct {
 	{ErrIncomplete, http.StatusServiceUnavailable, "incomplete", "run a batch with rebuild to close the hole", 5 * time.Second},
 	{ErrTooMany, http.StatusTooManyRequests, "too_many_requests", "ask again later, or raise the concurrency limit", time.Second},
 	{ErrTooLarge, http.StatusUnprocessableEntity, "result_too_large", "aggregate, filter, or page with limit and offset", 0},
-	{ErrConflict, http.StatusConflict, "conflict", "", 0},
 	{ErrTimeout, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
 	{context.Canceled, statusClientGone, "canceled", "", 0},

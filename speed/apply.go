@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
@@ -178,7 +179,7 @@ func (v *viewWorker) run(ctx context.Context, res *result) error {
 
 // maxTime finds the greatest event time of the blocks, µs since 1970.
 func (w *worker) maxTime(blocks []*event.Block) int64 {
-	greatest := emptyStream(StreamConfig{}).MaxTime
+	greatest := int64(math.MinInt64)
 	if w.schema.TimeColumn < 0 {
 		return greatest
 	}

@@ -142,6 +142,9 @@ func TestResolve(t *testing.T) {
 		{"the same log", stamps(9), mark, nil, Resolution{Epoch: 2, After: 6, Floor: 1, Stamp: 60}},
 		{"landed to the head", stamps(6), mark, nil, Resolution{Epoch: 2, After: 6, Floor: 1, Stamp: 60}},
 		{"the message landed last is purged", stamps(9), mark, func(l *MemoryLog) { _ = l.Purge(t.Context(), 7) }, Resolution{Epoch: 2, After: 6, Floor: 1, Stamp: 60}},
+		// The epoch landed message 6 at time 900; this log goes on after its purge at
+		// time 70, so it is an older one.
+		{"an older log is brought back, purged through there", stamps(9), Mark{Any: true, Epoch: 2, Floor: 1, Through: 6, Stamp: 900}, func(l *MemoryLog) { _ = l.Purge(t.Context(), 6) }, Resolution{Epoch: 3, After: 6, Floor: 6, NewEpoch: true}},
 		{"all of it is purged", stamps(6), mark, func(l *MemoryLog) { _ = l.Purge(t.Context(), 6) }, Resolution{Epoch: 2, After: 6, Floor: 1, Stamp: 60}},
 		{"a suffix is lost", stamps(4), mark, nil, Resolution{Epoch: 3, After: 4, Floor: 4, Stamp: 40, NewEpoch: true}},
 		{"a suffix is lost, and the beginning purged", stamps(4), mark, func(l *MemoryLog) { _ = l.Purge(t.Context(), 3) }, Resolution{Epoch: 3, After: 4, Floor: 4, Stamp: 40, NewEpoch: true}},
