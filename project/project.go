@@ -60,8 +60,7 @@ type Stream struct {
 // A View is a planned view and where it was read.
 type View struct {
 	*view.Plan
-	File        string // relative to the project's folder, with slashes
-	Description string // from the annotation; may be empty
+	File string // relative to the project's folder, with slashes
 }
 
 // Schemas gives the streams' schemas by name.
@@ -254,7 +253,7 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 		if l.mentionsBroken(src.text) {
 			continue // whatever the planner said would follow from the stream's problem
 		}
-		plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text}, schemas)
+		plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description")}, schemas)
 		var wrong *view.Error
 		switch {
 		case errors.As(err, &wrong):
@@ -262,7 +261,7 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 		case err != nil:
 			return fmt.Errorf("%s: %w", src.file, err)
 		default:
-			l.project.Views = append(l.project.Views, &View{Plan: plan, File: src.file, Description: notes.text("description")})
+			l.project.Views = append(l.project.Views, &View{Plan: plan, File: src.file})
 		}
 	}
 	slices.SortFunc(l.project.Views, func(a, b *View) int { return strings.Compare(a.Name, b.Name) })

@@ -26,15 +26,48 @@ const differing = 100_000
 // lie apart: n·ε for about four million values of one sign.
 const relativeTolerance = 1e-9
 
-// Check compares a view's answer with its own SQL over the raw events, both at
-// the cut of one pin: the difference, which must be empty. Rows that differ in
-// nothing but the rounding of doubles are the same row.
-func (c *Core) Check(ctx context.Context, name string) (*Check, error) {
-	start := time.Now()
+// A checked remembers the last check of one view. Whoever holds turn checks; the
+// others wait for the result rather than read every event once more.
+type checked struct {
+	turn chan struct{} // of capacity 1
+	last *Check
+	at   time.Time
+}
+
+func newChecked() *checked { return &checked{turn: make(chan struct{}, 1)} }
+
+// Check gives the last check of the view if it is not older than maxAge, else a
+// new one.
+func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*Check, error) {
 	plan := c.plans[name]
 	if plan == nil {
 		return nil, c.noView(name)
 	}
+	known := c.checks[name]
+	select {
+	case known.turn <- struct{}{}:
+		defer func() { <-known.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if age := time.Since(known.at); known.last != nil && age < maxAge {
+		again := *known.last
+		again.AgeMS = float64(age.Microseconds()) / 1000
+		return &again, nil
+	}
+	check, err := c.compare(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	known.last, known.at = check, time.Now()
+	return check, nil
+}
+
+// compare compares a view's answer with its own SQL over the raw events, both at
+// the cut of one pin: the difference, which must be empty. Rows that differ in
+// nothing but the rounding of doubles are the same row.
+func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
+	start, name := time.Now(), plan.Name
 	p, err := c.pin(ctx, nil)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,19 @@ type Operations interface {
 	Mend(why error)
 }
 
+// CoreConfig is what a Core puts together.
+type CoreConfig struct {
+	Speed     *speed.Engine
+	Warehouse *warehouse.Warehouse
+	Streams   []*event.Schema
+	Plans     []*view.Plan
+	// GateDB is an in-memory engine that holds no data: the gate's connections
+	// come from it.
+	GateDB     *duckdb.DB
+	Operations Operations
+	Logger     *slog.Logger // nil discards
+}
+
 // Core answers queries from a State, a warehouse transaction and the landed
 // files. It implements Queries.
 type Core struct {
@@ -46,16 +60,23 @@ type Core struct {
 	plans     map[string]*view.Plan // by name
 	gate      *Gate
 	gateDB    *duckdb.DB
+	logger    *slog.Logger
+	live      *liveFeeds
+	checks    map[string]*checked // by view
 }
 
-// NewCore puts the layers together. The gate's connections come from gateDB, an
-// in-memory engine that holds no data.
-func NewCore(engine *speed.Engine, wh *warehouse.Warehouse, streams []*event.Schema, plans []*view.Plan, gateDB *duckdb.DB, ops Operations) *Core {
-	c := &Core{Operations: ops, speed: engine, warehouse: wh, streams: streams, plans: map[string]*view.Plan{}, gateDB: gateDB}
-	for _, p := range plans {
-		c.plans[p.Name] = p
+// NewCore puts the layers together. Whoever stops the layers calls StopLive first.
+func NewCore(cfg CoreConfig) *Core {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.gate = NewGate(gateDB, c)
+	c := &Core{Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
+		plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
+	for _, p := range cfg.Plans {
+		c.plans[p.Name] = p
+		c.checks[p.Name] = newChecked()
+	}
+	c.gate = NewGate(cfg.GateDB, c)
 	return c
 }
 
@@ -252,24 +273,43 @@ func (c *Core) noView(name string) error {
 	return fmt.Errorf("%w: view %q; there are: %s", ErrNotFound, name, strings.Join(names, ", "))
 }
 
-// Views lists the views with their columns.
+// Views lists the views with their columns, and what each of them is.
 func (c *Core) Views(context.Context) (any, error) {
 	type column struct {
-		Name string `json:"name"`
-		Type string `json:"type"`
+		Name     string    `json:"name"`
+		Type     string    `json:"type"`
+		Role     view.Role `json:"role"`
+		Additive bool      `json:"additive"`
+	}
+	type window struct {
+		Kind   string `json:"kind"`
+		SizeMS int64  `json:"size_ms"`
 	}
 	type entry struct {
-		View    string   `json:"view"`
-		Stream  string   `json:"stream"`
-		Version string   `json:"version"`
-		Columns []column `json:"columns"`
-		SQL     string   `json:"sql"`
+		View        string   `json:"view"`
+		Stream      string   `json:"stream"`
+		Version     string   `json:"version"`
+		Description string   `json:"description,omitempty"`
+		Window      *window  `json:"window"`
+		Keys        []string `json:"keys"`
+		Columns     []column `json:"columns"`
+		SQL         string   `json:"sql"`
 	}
 	out := []entry{}
 	for _, p := range c.plans {
-		e := entry{View: p.Name, Stream: p.Stream, Version: p.Version, SQL: p.SQL}
-		for _, col := range p.Output {
-			e.Columns = append(e.Columns, column{col.Name, col.Type.String()})
+		e := entry{View: p.Name, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
+		if p.Window != nil {
+			e.Window = &window{p.Window.Kind, p.Window.Size.Milliseconds()}
+		}
+		for _, k := range p.Keys {
+			e.Keys = append(e.Keys, k.Name)
+		}
+		for i, col := range p.Output {
+			shown := column{Name: col.Name, Type: col.Type.String(), Role: p.Roles[i]}
+			if shown.Role == view.RoleSum {
+				shown.Role, shown.Additive = view.RoleMeasure, true
+			}
+			e.Columns = append(e.Columns, shown)
 		}
 		out = append(out, e)
 	}

@@ -60,15 +60,7 @@ func (r *rowsJSON) rows(w io.Writer, batch arrow.RecordBatch) error {
 			r.buf = append(r.buf, r.before...)
 		}
 		r.first = false
-		r.buf = append(r.buf, '{')
-		for k, c := range cells {
-			if k > 0 {
-				r.buf = append(r.buf, ',')
-			}
-			r.buf = append(r.buf, r.names[k]...)
-			r.value(c, r.columns[k].Kind, batch.Column(k), i)
-		}
-		r.buf = append(r.buf, '}')
+		r.object(cells, batch, i)
 		r.buf = append(r.buf, r.after...)
 		if len(r.buf) >= writeChunk {
 			if _, err := w.Write(r.buf); err != nil {
@@ -79,6 +71,19 @@ func (r *rowsJSON) rows(w io.Writer, batch arrow.RecordBatch) error {
 	}
 	_, err = w.Write(r.buf)
 	return err
+}
+
+// object appends row i.
+func (r *rowsJSON) object(cells []cell, batch arrow.RecordBatch, i int) {
+	r.buf = append(r.buf, '{')
+	for k, c := range cells {
+		if k > 0 {
+			r.buf = append(r.buf, ',')
+		}
+		r.buf = append(r.buf, r.names[k]...)
+		r.value(c, r.columns[k].Kind, batch.Column(k), i)
+	}
+	r.buf = append(r.buf, '}')
 }
 
 func (r *rowsJSON) value(c cell, kind event.Kind, values arrow.Array, i int) {
@@ -107,19 +112,38 @@ func newJSON(columns []event.Column) encoder {
 }
 
 func (e *jsonEncoder) begin(w io.Writer, a *Answer) error {
-	buf := []byte(`{"meta":[`)
-	for i, name := range uniqueNames(a.Columns) {
+	_, err := w.Write(append(appendMeta([]byte{'{'}, a.Columns), ",\n\"data\":["...))
+	return err
+}
+
+// appendMeta writes the member meta: the columns' names and types.
+func appendMeta(buf []byte, columns []event.Column) []byte {
+	buf = append(buf, `"meta":[`...)
+	for i, name := range uniqueNames(columns) {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
 		buf = append(buf, `{"name":`...)
 		buf = appendString(buf, []byte(name))
 		buf = append(buf, `,"type":`...)
-		buf = appendString(buf, []byte(a.Columns[i].Type.String()))
+		buf = appendString(buf, []byte(columns[i].Type.String()))
 		buf = append(buf, '}')
 	}
-	_, err := w.Write(append(buf, "],\n\"data\":["...))
-	return err
+	return append(buf, ']')
+}
+
+// appendWatermark writes the watermarks by stream, in order.
+func appendWatermark(buf []byte, watermark map[string]time.Time) []byte {
+	buf = append(buf, '{')
+	for i, stream := range sortedKeys(watermark) {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = append(appendString(buf, []byte(stream)), ':', '"')
+		buf = watermark[stream].UTC().AppendFormat(buf, timeLayout)
+		buf = append(buf, '"')
+	}
+	return append(buf, '}')
 }
 
 func (e *jsonEncoder) end(w io.Writer, a *Answer, rows int64, elapsed time.Duration) error {
@@ -137,16 +161,8 @@ func (e *jsonEncoder) end(w io.Writer, a *Answer, rows int64, elapsed time.Durat
 	buf = strconv.AppendBool(buf, a.Complete)
 	buf = append(append(buf, `,"cut":`...), cutJSON(a.Cut)...)
 	buf = append(append(buf, `,"head":`...), cutJSON(a.Head)...)
-	buf = append(buf, `,"watermark":{`...)
-	for i, stream := range sortedKeys(a.Watermark) {
-		if i > 0 {
-			buf = append(buf, ',')
-		}
-		buf = append(appendString(buf, []byte(stream)), ':', '"')
-		buf = a.Watermark[stream].UTC().AppendFormat(buf, timeLayout)
-		buf = append(buf, '"')
-	}
-	buf = append(append(buf, `},"statistics":`...), extra...)
+	buf = appendWatermark(append(buf, `,"watermark":`...), a.Watermark)
+	buf = append(append(buf, `,"statistics":`...), extra...)
 	_, err = w.Write(append(buf, '}', '\n'))
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/internal/duckdb"
-	"github.com/tailwater/tailwater/view"
 )
 
 // The errors that a client may see. Whoever returns one wraps it with what
@@ -95,10 +94,6 @@ func failureOf(err error) (f failure, known bool) {
 	var engine *duckdb.Error
 	if errors.As(err, &engine) {
 		return engineFailure(engine)
-	}
-	var definition *view.Error
-	if errors.As(err, &definition) {
-		return failure{status: http.StatusBadRequest, code: "invalid_filter", message: definition.Message, hint: definition.Hint}, true
 	}
 	return internalFailure, false
 }

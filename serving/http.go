@@ -32,6 +32,9 @@ type Config struct {
 	// MaxBody bounds a request's body, in bytes (128 KiB: a statement of the
 	// Gate's 64 KiB with every character escaped).
 	MaxBody int64
+	// LiveClients is how many may follow live views at once (1024: each costs a
+	// connection and a goroutine, and those of one view share the work).
+	LiveClients int
 	// Metrics is what /metrics shows, and Register where the handler's own
 	// metrics go; either may be nil.
 	Metrics  prometheus.Gatherer
@@ -49,6 +52,7 @@ func (c Config) withDefaults() Config {
 	c.MaxRows = cmp.Or(c.MaxRows, 10_000_000)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<30)
 	c.MaxBody = cmp.Or(c.MaxBody, 128<<10)
+	c.LiveClients = cmp.Or(c.LiveClients, 1024)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -62,12 +66,15 @@ type server struct {
 	mux     *http.ServeMux
 	limiter *limiter
 	seconds *prometheus.HistogramVec
+	clients prometheus.Gauge // of live views
+	seats   chan struct{}    // for them
 }
 
 // NewHandler serves q over HTTP:
 //
 //	GET  /v1/views                   the views
 //	GET  /v1/views/{view}            rows: from, to, where.KEY, isnull, order, limit, offset, after, timeout
+//	GET  /v1/views/{view}/live       a snapshot, then what changes: server-sent events
 //	GET  /v1/views/{view}/check      the view against its own SQL over the raw events
 //	POST /v1/sql                     rows of {"sql", "after", "timeout"}, or of a text/plain body
 //	GET  /v1/streams[/{stream}]      the streams' columns
@@ -84,11 +91,14 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 		Name: "tailwater_http_request_seconds", Help: "Time to answer a request, by route and status.",
 		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
 	}, []string{"route", "code"})
+	s.clients = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tailwater_live_clients", Help: "Clients that follow a live view."})
+	s.seats = make(chan struct{}, s.cfg.LiveClients)
 	if s.cfg.Register != nil {
-		s.cfg.Register.MustRegister(s.seconds)
+		s.cfg.Register.MustRegister(s.seconds, s.clients)
 	}
 	s.handle("GET /v1/views", s.views)
 	s.handle("GET /v1/views/{view}", s.limited(s.view))
+	s.handle("GET /v1/views/{view}/live", s.live)
 	s.handle("GET /v1/views/{view}/check", s.limited(s.check))
 	s.handle("POST /v1/sql", s.limited(s.sql))
 	s.handle("GET /v1/streams", s.streams)
@@ -164,10 +174,14 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, a *Answer, forma
 }
 
 func (s *server) check(w http.ResponseWriter, r *http.Request) error {
-	if err := noParameters(r, "timeout"); err != nil {
+	if err := noParameters(r, "timeout", "max_age"); err != nil {
 		return err
 	}
-	c, err := s.q.Check(r.Context(), r.PathValue("view"))
+	maxAge, err := parseDuration(r.URL.Query(), "max_age", 0, 0, time.Hour)
+	if err != nil {
+		return err
+	}
+	c, err := s.q.Check(r.Context(), r.PathValue("view"), maxAge)
 	return reply(w)(c, err)
 }
 

@@ -72,23 +72,9 @@ func parseViewRequest(name string, values url.Values) (ViewRequest, error) {
 		return request, err
 	}
 	f := &request.Filter
-	var err error
-	if f.From, err = parseTime(values, "from"); err != nil {
+	err := parseRange(values, f)
+	if err != nil {
 		return request, err
-	}
-	if f.To, err = parseTime(values, "to"); err != nil {
-		return request, err
-	}
-	if f.From != nil && f.To != nil && f.To.Before(*f.From) {
-		return request, badParameter("to", "is before from")
-	}
-	for _, key := range sortedKeys(values) {
-		if column, ok := strings.CutPrefix(key, "where."); ok {
-			f.Where = append(f.Where, view.Equal{Key: column, Value: values.Get(key)})
-		}
-	}
-	for _, column := range values["isnull"] {
-		f.Where = append(f.Where, view.Equal{Key: column, Null: true})
 	}
 	for _, list := range values["order"] {
 		for _, column := range strings.Split(list, ",") {
@@ -105,6 +91,28 @@ func parseViewRequest(name string, values url.Values) (ViewRequest, error) {
 	}
 	request.After, err = parseAfter(values.Get("after"))
 	return request, err
+}
+
+// parseRange reads the parameters that narrow a view to windows and keys.
+func parseRange(values url.Values, f *view.Filter) (err error) {
+	if f.From, err = parseTime(values, "from"); err != nil {
+		return err
+	}
+	if f.To, err = parseTime(values, "to"); err != nil {
+		return err
+	}
+	if f.From != nil && f.To != nil && f.To.Before(*f.From) {
+		return badParameter("to", "is before from")
+	}
+	for _, key := range sortedKeys(values) {
+		if column, ok := strings.CutPrefix(key, "where."); ok {
+			f.Where = append(f.Where, view.Equal{Key: column, Value: values.Get(key)})
+		}
+	}
+	for _, column := range values["isnull"] {
+		f.Where = append(f.Where, view.Equal{Key: column, Null: true})
+	}
+	return nil
 }
 
 // parseTime reads an RFC 3339 time, or a date or time without a zone, which is UTC.
@@ -144,23 +152,28 @@ func parseAfter(token string) (*event.Position, error) {
 	return &p, nil
 }
 
-// timeoutOf gives the query's limit: the parameter timeout (a Go duration such
-// as 500ms, or seconds), or the default.
+// timeoutOf gives the query's limit: the parameter timeout, or the default.
 func (s *server) timeoutOf(r *http.Request) (time.Duration, error) {
-	values := r.URL.Query()
-	if !values.Has("timeout") {
-		return s.cfg.Timeout, nil
+	return parseDuration(r.URL.Query(), "timeout", s.cfg.Timeout, 1, s.cfg.MaxTimeout)
+}
+
+// parseDuration reads a Go duration such as 500ms, or seconds.
+func parseDuration(values url.Values, name string, absent, least, most time.Duration) (time.Duration, error) {
+	if !values.Has(name) {
+		return absent, nil
 	}
-	text := values.Get("timeout")
+	text := values.Get(name)
 	d, err := time.ParseDuration(text)
 	if seconds, errSeconds := strconv.ParseUint(text, 10, 31); errSeconds == nil {
 		d, err = time.Duration(seconds)*time.Second, nil
 	}
-	if err != nil || d <= 0 {
-		return 0, badParameter("timeout", "want a duration such as 10s or 500ms")
-	}
-	if d > s.cfg.MaxTimeout {
-		return 0, badParameter("timeout", "at most %s", s.cfg.MaxTimeout)
+	switch {
+	case err != nil || d < 0 || least == 1 && d == 0:
+		return 0, badParameter(name, "want a duration such as 10s or 500ms")
+	case d < least:
+		return 0, badParameter(name, "at least %s", least)
+	case d > most:
+		return 0, badParameter(name, "at most %s", most)
 	}
 	return d, nil
 }

@@ -268,5 +268,6 @@ func (c *Check) MarshalJSON() ([]byte, error) {
 		Missing    []json.RawMessage `json:"missing"`
 		Extra      []json.RawMessage `json:"extra"`
 		ElapsedMS  float64           `json:"elapsed_ms"`
-	}{c.View, c.Difference, c.Rows, cutJSON(c.Cut), missing, extra, c.ElapsedMS})
+		AgeMS      float64           `json:"age_ms"`
+	}{c.View, c.Difference, c.Rows, cutJSON(c.Cut), missing, extra, c.ElapsedMS, c.AgeMS})
 }

@@ -116,7 +116,11 @@ func (f *fakeQueries) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	return f.echo(text), nil
 }
 
-func (f *fakeQueries) Check(_ context.Context, view string) (*Check, error) {
+func (f *fakeQueries) Live(_ context.Context, r LiveRequest) (*Subscription, error) {
+	return nil, notFound("view", r.Name, []string{"daily"})
+}
+
+func (f *fakeQueries) Check(_ context.Context, view string, maxAge time.Duration) (*Check, error) {
 	if view == "hole" {
 		return nil, fmt.Errorf("view hole: %w: payments/1/0(3,5] is in no layer", ErrIncomplete)
 	}

@@ -78,6 +78,7 @@ type Check struct {
 	Missing    []json.RawMessage // first rows that the raw events give and the view lacks
 	Extra      []json.RawMessage // first rows of the view that the raw events do not give
 	ElapsedMS  float64
+	AgeMS      float64 // since the comparison was made
 }
 
 // Queries is what the handler asks of the core. Every method may be called by
@@ -92,8 +93,11 @@ type Queries interface {
 	Views(ctx context.Context) (any, error)
 	// SQL answers with the rows of a statement that it passes through the Gate.
 	SQL(ctx context.Context, r SQLRequest) (*Answer, error)
-	// Check compares a view with its own SQL over the raw events at one cut.
-	Check(ctx context.Context, view string) (*Check, error)
+	// Check compares a view with its own SQL over the raw events at one cut, or
+	// gives an earlier comparison that is not older than maxAge.
+	Check(ctx context.Context, view string, maxAge time.Duration) (*Check, error)
+	// Live follows a view. The caller closes the subscription.
+	Live(ctx context.Context, r LiveRequest) (*Subscription, error)
 	// Status tells operators how far every layer is; it answers before Ready.
 	Status(ctx context.Context) (any, error)
 	// Streams lists the streams in a stable order.

@@ -256,6 +256,7 @@ func (v *View) append(r event.Range, res result) *View {
 	// Older States share the arrays below but look no further than their own
 	// length, so appending in place is safe: there is one writer.
 	if res.partial.rows > 0 {
+		res.partial.through = r.Through
 		seg.Pieces = append(seg.Pieces, res.partial)
 	}
 	seg.Errors = append(seg.Errors, res.errors...)

@@ -162,7 +162,9 @@ func (c *compactor) merge(ctx context.Context, plan *view.Plan, pieces []Piece) 
 	if err != nil {
 		return Piece{}, err
 	}
-	return pieceOf(rel, pieces[0].level+1), nil
+	merged := pieceOf(rel, pieces[0].level+1)
+	merged.through = pieces[len(pieces)-1].through
+	return merged, nil
 }
 
 // replace puts the merged piece where its parts were. The segment may have

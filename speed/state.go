@@ -65,6 +65,7 @@ type Segment struct {
 // A Piece is the partial rows of one micro-batch, or of several merged.
 type Piece struct {
 	Batches []duckdb.Batch
+	through uint64 // the newest position that it counts
 	rows    int
 	level   int   // how often it was merged
 	bytes   int64 // about how much memory it takes
@@ -156,6 +157,20 @@ func (v *View) After(cut event.Cut) (ranges []event.Range, segments []*Segment) 
 		}
 	}
 	return ranges, segments
+}
+
+// Since gives partial rows that have every window and key that events after the
+// cut have changed: those of all pieces that reach beyond it.
+func (v *View) Since(cut event.Cut) []duckdb.Batch {
+	var out []duckdb.Batch
+	for _, seg := range v.Segments {
+		for _, p := range seg.Pieces {
+			if p.through > cut[seg.Source] {
+				out = append(out, p.Batches...)
+			}
+		}
+	}
+	return out
 }
 
 // Rows is the number of partial rows in the segments.

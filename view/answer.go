@@ -15,6 +15,10 @@ import (
 // window functions. An unknown key or column is an error that names those
 // there are.
 func (p *Plan) AnswerSQL(partials string, f Filter) (string, error) {
+	return p.answer(partials, f, false)
+}
+
+func (p *Plan) answer(partials string, f Filter, keyed bool) (string, error) {
 	conditions, err := p.conditions(f)
 	if err != nil {
 		return "", err
@@ -35,16 +39,16 @@ func (p *Plan) AnswerSQL(partials string, f Filter) (string, error) {
 		}
 	}
 	merged := "(" + p.MergeSQL(partials) + ") AS _g"
-	if outside == "" && len(f.Order) == 0 && f.Limit == 0 && f.Offset == 0 {
+	if outside == "" && len(f.Order) == 0 && f.Limit == 0 && f.Offset == 0 && !keyed {
 		return p.FinishSQL(merged), nil
 	}
-	return p.outer(merged, outside, order, f), nil
+	return p.outer(merged, outside, order, f, keyed), nil
 }
 
 // outer wraps finish in a SELECT that sees the pane, the keys and the view's
-// own order as hidden columns. Its order is total: the caller's, then the
-// view's, then by window and keys.
-func (p *Plan) outer(merged, where string, order []string, f Filter) string {
+// own order as hidden columns, and shows the pane and the keys if keyed. Its
+// order is total: the caller's, then the view's, then by window and keys.
+func (p *Plan) outer(merged, where string, order []string, f Filter, keyed bool) string {
 	s := p.stmts.finish
 	var hidden, outputs []string
 	hide := func(expr, name, suffix string) {
@@ -59,6 +63,11 @@ func (p *Plan) outer(merged, where string, order []string, f Filter) string {
 	}
 	for _, c := range p.Output {
 		outputs = append(outputs, "_a."+duckdb.Ident(c.Name))
+	}
+	for i := range p.groups() {
+		if keyed {
+			outputs = append(outputs, "_a."+duckdb.Ident(hiddenName(i)))
+		}
 	}
 	sql := "SELECT " + strings.Join(outputs, ", ") + " FROM (" + s.with(merged, hidden) + ") AS _a" + where
 	if len(order) > 0 {

@@ -125,7 +125,7 @@ func (b *builder) plan() (*Plan, error) {
 		}
 		b.values[canonical(c.node)] = value
 	}
-	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Schema: q.schema, Window: q.window, Reads: b.reads()}
+	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Description: q.def.Description, Schema: q.schema, Window: q.window, Reads: b.reads()}
 	p.stmts.partial, p.stmts.merge = b.partialSQL(), b.mergeSQL()
 	p.stmts.errors = b.errorsSQL()
 	p.stmts.pushable = q.limit == nil && q.offset == nil && q.qualify == nil &&
@@ -141,6 +141,7 @@ func (b *builder) plan() (*Plan, error) {
 		return nil, err
 	}
 	b.nameKeys(p)
+	p.Roles = b.roles()
 	p.Version = b.version(p)
 	return p, nil
 }

@@ -33,6 +33,8 @@ type Definition struct {
 	File string
 	Line int
 	SQL  string
+	// Description is for people; it changes nothing.
+	Description string
 }
 
 // A Window says how the time axis is cut.
@@ -60,6 +62,7 @@ type Key struct {
 // Schema.Relation, partials and merged those of Partial.
 type Plan struct {
 	Name, Stream, SQL string
+	Description       string // as the author gave it; may be empty
 	// Version identifies what the partial rows mean: rows of different
 	// versions must never be merged.
 	Version string
@@ -69,8 +72,9 @@ type Plan struct {
 	// Partial are the columns of the partial rows: pane (if there is a
 	// window), keys k0, k1, …, then slots s0, s1, ….
 	Partial []event.Column
-	// Output are the columns of the answer.
+	// Output are the columns of the answer, and Roles what each of them is.
 	Output []event.Column
+	Roles  []Role
 	// Reads are the columns of the stream that the partial reads, in schema
 	// order, position columns not counted.
 	Reads []string

@@ -114,7 +114,9 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 			return nil, err
 		}
 	}
-	n.core = serving.NewCore(n.speed, n.warehouse, schemas(p), p.Plans(), n.gate, n)
+	n.core = serving.NewCore(serving.CoreConfig{
+		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), Plans: p.Plans(), GateDB: n.gate, Operations: n, Logger: pt.logger,
+	})
 	n.say("applying the log")
 	for _, pl := range n.pipelines {
 		pl.start(run)
@@ -410,6 +412,9 @@ func (n *node) drain(ctx context.Context) error {
 func (n *node) kill() {
 	n.closeOnce.Do(func() {
 		n.cancel()
+		if n.core != nil {
+			n.core.StopLive()
+		}
 		for _, pl := range n.pipelines {
 			pl.close()
 		}

@@ -180,6 +180,7 @@ func must(h http.Handler, err error) http.Handler {
 func (srv *server) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
+	srv.node.core.StopLive() // live streams never end by themselves
 	err := srv.http.Shutdown(ctx)
 	return errors.Join(err, srv.node.drain(ctx), srv.broker.Close(), srv.lock.Close())
 }

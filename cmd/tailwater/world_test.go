@@ -622,7 +622,7 @@ func (w *world) doubles() any {
 func (w *world) check() {
 	w.t.Helper()
 	for name := range worldViews {
-		c, err := w.node.core.Check(w.t.Context(), name)
+		c, err := w.node.core.Check(w.t.Context(), name, 0)
 		if err != nil {
 			w.fatalf("check %s: %v", name, err)
 		}
