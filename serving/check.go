@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,10 +22,6 @@ const examples = 10
 
 // differing bounds how many differing rows are looked at one by one.
 const differing = 100_000
-
-// relativeTolerance is how far two sums of the same doubles in another order may
-// lie apart: n·ε for about four million values of one sign.
-const relativeTolerance = 1e-9
 
 // A checked remembers the last check of one view. Whoever holds turn checks; the
 // others wait for the result rather than read every event once more.
@@ -65,7 +62,8 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 
 // compare compares a view's answer with its own SQL over the raw events, both at
 // the cut of one pin: the difference, which must be empty. Rows that differ in
-// nothing but the rounding of doubles are the same row.
+// nothing but doubles, and there by no more than rounding can (view.CheckedSQL),
+// are the same row.
 func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	start, name := time.Now(), plan.Name
 	p, err := c.pin(ctx, nil)
@@ -85,13 +83,13 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	if len(p.problems) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(p.problems, "; "))
 	}
-	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), answer, plan.PlainSQL("("+events+") AS events")))
+	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL("("+events+") AS events")))
 	if err != nil {
 		return nil, c.queryError(ctx, err)
 	}
 	check := &Check{View: name, Cut: p.cut, Missing: []json.RawMessage{}, Extra: []json.RawMessage{}}
 	extra, missing := check.sort(rel)
-	extra, missing = pairEqual(extra, missing)
+	extra, missing = pairEqual(plan, extra, missing)
 	check.Difference = int64(len(extra) + len(missing))
 	for _, r := range extra[:min(len(extra), examples)] {
 		check.Extra = append(check.Extra, r.json(plan.Output))
@@ -105,17 +103,29 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 
 // differenceSQL gives the rows that only one side has, duplicates counted: the
 // side ("extra": only the view has it; "missing": only the raw events give it;
-// "rows": the number of rows of the view, in n), then the columns.
-func differenceSQL(columns int, answer, plain string) string {
-	names, nulls := make([]string, columns), make([]string, columns)
-	for i := range columns {
+// "rows": the number of rows of the view, in n), then the columns, then plain's
+// bounds.
+func differenceSQL(columns, bounds int, answer, plain string) string {
+	names, same, nulls := make([]string, columns+bounds), make([]string, columns), make([]string, columns+bounds)
+	for i := range columns + bounds {
 		names[i], nulls[i] = fmt.Sprintf("c%d", i), "NULL"
+		if i < columns {
+			same[i] = fmt.Sprintf("x.c%d IS NOT DISTINCT FROM y.c%d", i, i)
+		}
 	}
-	list := strings.Join(names, ", ")
-	return "WITH a(" + list + ") AS MATERIALIZED (" + answer + "), b(" + list + ") AS MATERIALIZED (" + plain + ")" +
+	own, all := strings.Join(names[:columns], ", "), strings.Join(names, ", ")
+	// The rows that are equal in every column are numbered: two of one side are no
+	// match for one of the other.
+	numbered := func(list, from string) string {
+		return "SELECT " + list + ", row_number() OVER (PARTITION BY " + own + ") AS d FROM (" + from + ") AS s(" + list + ")"
+	}
+	side := func(name, list, of, other string) string {
+		return fmt.Sprintf(" UNION ALL (SELECT '%s', 1, %s FROM %s AS x WHERE NOT EXISTS (FROM %s AS y WHERE %s AND x.d = y.d) LIMIT %d)", name, list, of, other, strings.Join(same, " AND "), differing)
+	}
+	padded := strings.Join(append(slices.Clone(names[:columns]), nulls[columns:]...), ", ")
+	return "WITH a AS MATERIALIZED (" + numbered(own, answer) + "), b AS MATERIALIZED (" + numbered(all, plain) + ")" +
 		" SELECT 'rows' AS side, count(*)::BIGINT AS n, " + strings.Join(nulls, ", ") + " FROM a" +
-		fmt.Sprintf(" UNION ALL (SELECT 'extra', 1, * FROM (FROM a EXCEPT ALL FROM b) LIMIT %d)", differing) +
-		fmt.Sprintf(" UNION ALL (SELECT 'missing', 1, * FROM (FROM b EXCEPT ALL FROM a) LIMIT %d)", differing)
+		side("extra", padded, "a", "b") + side("missing", all, "b", "a")
 }
 
 // A row is one row of a result.
@@ -143,26 +153,20 @@ func (c *Check) sort(rel *duckdb.Relation) (extra, missing []row) {
 }
 
 // pairEqual removes pairs that differ in nothing but the rounding of doubles.
-func pairEqual(extra, missing []row) (restExtra, restMissing []row) {
+func pairEqual(plan *view.Plan, extra, missing []row) (restExtra, restMissing []row) {
 	byRest := map[string][]row{}
 	for _, m := range missing {
-		k := m.withoutDoubles()
+		k := m.withoutDoubles(plan)
 		byRest[k] = append(byRest[k], m)
 	}
 	for _, e := range extra {
-		k := e.withoutDoubles()
-		found := -1
-		for i, m := range byRest[k] {
-			if e.near(m) {
-				found = i
-				break
-			}
-		}
+		k := e.withoutDoubles(plan)
+		found := slices.IndexFunc(byRest[k], func(m row) bool { return near(plan, e, m) })
 		if found < 0 {
 			restExtra = append(restExtra, e)
 			continue
 		}
-		byRest[k] = append(byRest[k][:found:found], byRest[k][found+1:]...)
+		byRest[k] = slices.Delete(byRest[k], found, found+1)
 	}
 	for _, rows := range byRest {
 		restMissing = append(restMissing, rows...)
@@ -170,34 +174,19 @@ func pairEqual(extra, missing []row) (restExtra, restMissing []row) {
 	return restExtra, restMissing
 }
 
-// columns gives the arrays of the compared columns.
-func (r row) columns() []arrow.Array {
-	rec := r.batch
-	var out []arrow.Array
-	for i := 2; ; i++ {
-		col := columnOrNil(rec, i)
-		if col == nil {
-			return out
-		}
-		out = append(out, col)
-	}
-}
+// column gives the array of output column i: before it stand side and n.
+func (r row) column(i int) arrow.Array { return r.batch.Column(2 + i) }
 
-// columnOrNil gives column i of a record batch, nil behind the last.
-func columnOrNil(b duckdb.Batch, i int) arrow.Array {
-	if n, ok := b.(interface{ NumCols() int64 }); ok && int64(i) >= n.NumCols() {
-		return nil
-	}
-	return b.Column(i)
-}
-
-func (r row) withoutDoubles() string {
+// withoutDoubles gives everything but the values of the bounded columns.
+func (r row) withoutDoubles(plan *view.Plan) string {
 	var sb strings.Builder
-	for _, col := range r.columns() {
+	bounded := plan.Bounded()
+	for i := range plan.Output {
+		col := r.column(i)
 		switch {
 		case col.IsNull(r.at):
 			sb.WriteString("\x00N")
-		case col.DataType().ID() == arrow.FLOAT64 || col.DataType().ID() == arrow.FLOAT32:
+		case slices.Contains(bounded, i):
 			sb.WriteString("\x00D")
 		default:
 			sb.WriteString("\x00V")
@@ -207,13 +196,18 @@ func (r row) withoutDoubles() string {
 	return sb.String()
 }
 
-// near reports whether all doubles lie within the tolerance.
-func (r row) near(o row) bool {
-	a, b := r.columns(), o.columns()
-	for i := range a {
-		x, isDouble := doubleAt(a[i], r.at)
-		y, _ := doubleAt(b[i], o.at)
-		if isDouble && x != y && !(math.Abs(x-y) <= relativeTolerance*math.Max(1, math.Max(math.Abs(x), math.Abs(y)))) {
+// near reports whether all doubles of the view's row lie within the bounds of the
+// plain row. An infinite bound allows nothing: infinities and NaN are what they are
+// in any order.
+func near(plan *view.Plan, answer, plain row) bool {
+	for n, i := range plan.Bounded() {
+		x, ok := doubleAt(answer.column(i), answer.at)
+		y, _ := doubleAt(plain.column(i), plain.at)
+		if !ok || x == y || math.IsNaN(x) && math.IsNaN(y) {
+			continue
+		}
+		bound, _ := doubleAt(plain.column(len(plan.Output)+n), plain.at)
+		if math.IsInf(bound, 0) || !(math.Abs(x-y) <= bound) {
 			return false
 		}
 	}
@@ -236,7 +230,8 @@ func doubleAt(col arrow.Array, i int) (float64, bool) {
 // json shows a row to people: every value as text.
 func (r row) json(output []event.Column) json.RawMessage {
 	m := map[string]any{}
-	for i, col := range r.columns() {
+	for i := range output {
+		col := r.column(i)
 		if col.IsNull(r.at) {
 			m[output[i].Name] = nil
 		} else {

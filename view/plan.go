@@ -33,6 +33,7 @@ func (t template) over(from string) string { return t.before + "(FROM " + from +
 type statements struct {
 	partial, merge, errors template
 	finish, plain          selection
+	bounds                 []string // of plain's items: see CheckedSQL
 	pushable               bool // a filter on panes and keys commutes with finish
 }
 
@@ -333,6 +334,10 @@ func (b *builder) typePlan(p *Plan) error {
 	}
 	if !slices.Equal(p.Output, want) {
 		return fmt.Errorf("planner: view %s finishes with %v where its own SQL gives %v", p.Name, p.Output, want)
+	}
+	p.stmts.bounds = b.bounds(p.stmts.plain, p.Output)
+	if _, err := b.columns(p.CheckedSQL(b.typer.stub)); err != nil {
+		return fmt.Errorf("planner: type the bounds of view %s: %w", p.Name, err)
 	}
 	return nil
 }
