@@ -10,8 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
-// DefaultMaxIDs bounds a Dedup: about 100 bytes an id, so 800 MB when full.
-const DefaultMaxIDs = 8 << 20
+// DefaultMaxIDs bounds a Dedup: 40 bytes an id, so 670 MB when full.
+const DefaultMaxIDs = 16 << 20
 
 // A Dedup remembers the ids of accepted events for a window of log time.
 //
@@ -25,19 +25,9 @@ const DefaultMaxIDs = 8 << 20
 type Dedup struct {
 	window  int64 // µs
 	maxIDs  int
-	known   map[idKey]struct{}
-	ring    []accepted // in order of acceptance; oldest at head
-	head    int
-	count   int
+	ids     *idSet
 	newest  int64 // log time of the last call
 	evicted uint64
-}
-
-type idKey [16]byte
-
-type accepted struct {
-	key idKey
-	at  int64 // log time, µs
 }
 
 // NewDedup remembers ids for the window, at most maxIDs of them (0 means
@@ -46,8 +36,12 @@ func NewDedup(window time.Duration, maxIDs int) *Dedup {
 	if maxIDs <= 0 {
 		maxIDs = DefaultMaxIDs
 	}
-	return &Dedup{window: window.Microseconds(), maxIDs: maxIDs, known: map[idKey]struct{}{}, newest: math.MinInt64}
+	return &Dedup{window: window.Microseconds(), maxIDs: min(maxIDs, placeMask), ids: newIDSet(), newest: math.MinInt64}
 }
+
+// Expect makes room for so many ids at once, which saves moving them again and
+// again while they are seeded.
+func (d *Dedup) Expect(ids int) { d.ids.grow(min(ids, d.maxIDs)) }
 
 // Seed remembers ids as accepted at a log time, µs since 1970. To rebuild the
 // state at a position, seed with the ids of all rows that were accepted
@@ -71,7 +65,7 @@ func (d *Dedup) Seed(ids arrow.Array, at int64) error {
 func (d *Dedup) Evicted() uint64 { return d.evicted }
 
 // Len is the number of ids remembered.
-func (d *Dedup) Len() int { return d.count }
+func (d *Dedup) Len() int { return d.ids.count }
 
 // filter accepts the events with these ids at log time now, which must not
 // go back. keep has the indexes of those that are no duplicates; nil means
@@ -103,41 +97,17 @@ func (d *Dedup) filter(ids arrow.Array, now int64) (keep []uint32, duplicates in
 
 // remember reports whether the key is new, and keeps it if so.
 func (d *Dedup) remember(key idKey, at int64) bool {
-	if _, known := d.known[key]; known {
-		return false
-	}
-	if d.count == d.maxIDs {
-		d.drop()
+	isNew, forgot := d.ids.add(key, at, d.maxIDs)
+	if forgot {
 		d.evicted++
 	}
-	if d.count == len(d.ring) {
-		d.grow()
-	}
-	d.ring[(d.head+d.count)%len(d.ring)] = accepted{key, at}
-	d.count++
-	d.known[key] = struct{}{}
-	return true
+	return isNew
 }
 
 // expire forgets what was accepted longer than the window before now.
 func (d *Dedup) expire(now int64) {
 	d.newest = now
-	for d.count > 0 && now-d.ring[d.head].at > d.window {
-		d.drop()
-	}
-}
-
-func (d *Dedup) drop() {
-	delete(d.known, d.ring[d.head].key)
-	d.head = (d.head + 1) % len(d.ring)
-	d.count--
-}
-
-func (d *Dedup) grow() {
-	ring := make([]accepted, min(max(1024, 2*len(d.ring)), d.maxIDs))
-	n := copy(ring, d.ring[d.head:])
-	copy(ring[n:], d.ring[:d.head])
-	d.ring, d.head = ring, 0
+	d.ids.expire(now, d.window)
 }
 
 // keyer gives the 128-bit key of row i. Values of up to 8 bytes are their own
