@@ -21,6 +21,7 @@ type columnBuilder struct {
 	column event.Column
 	b      array.Builder
 	toInt  func(parquet.Value) (int64, error)
+	plain  bool // toInt changes no unit
 }
 
 func newColumnBuilder(c event.Column, mem memory.Allocator) *columnBuilder {
@@ -36,7 +37,7 @@ func (b *columnBuilder) null() { b.b.AppendNull() }
 
 // from says which file's values come next.
 func (b *columnBuilder) from(s *parquet.Schema) (err error) {
-	b.toInt, err = toInt(s, b.column)
+	b.toInt, b.plain, err = toInt(s, b.column)
 	return err
 }
 
@@ -104,11 +105,12 @@ func unscaled(v parquet.Value) *big.Int {
 
 // toInt gives the function that reads a column's values as integers in the unit
 // that blocks have: timestamps in µs, whatever the file has. Writers of Spark's
-// family may rewrite timestamps as INT96 (Julian day and ns of the day).
-func toInt(s *parquet.Schema, c event.Column) (func(parquet.Value) (int64, error), error) {
+// family may rewrite timestamps as INT96 (Julian day and ns of the day). plain says
+// that integers are what they are in the file.
+func toInt(s *parquet.Schema, c event.Column) (convert func(parquet.Value) (int64, error), plain bool, err error) {
 	leaf, ok := s.Lookup(c.Name)
 	if !ok {
-		return nil, fmt.Errorf("no column %q", c.Name)
+		return nil, false, fmt.Errorf("no column %q", c.Name)
 	}
 	mul, div := int64(1), int64(1) // from the file's unit to µs
 	if t := leaf.Node.Type().LogicalType(); c.Kind == event.Timestamp && t != nil {
@@ -136,7 +138,7 @@ func toInt(s *parquet.Schema, c event.Column) (func(parquet.Value) (int64, error
 			}
 		}
 		return 0, fmt.Errorf("a value of type %s where %s was expected", v.Kind(), c.Type)
-	}, nil
+	}, mul == 1 && div == 1, nil
 }
 
 // gather puts the values of a into the order that slot gives: the result's value i

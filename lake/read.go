@@ -9,6 +9,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/tailwater/tailwater/event"
 )
@@ -35,20 +36,45 @@ func comparePlaces(a, b place) int {
 // and rows may be in any order, as a compaction that clusters by time leaves
 // them. The block that ends at the source's mark is a seal.
 func (s *Snapshot) Read(ctx context.Context, r event.Range, yield func(*event.Block) error) error {
+	all := make([]int, len(s.Schema.Columns))
+	for i := range all {
+		all[i] = i
+	}
+	return s.read(ctx, r, all, yield)
+}
+
+// Only is a Reader of the same blocks for whoever looks at no other columns of the
+// stream than those named: the others are not read, and are NULL in every row.
+func (s *Snapshot) Only(names []string) event.Reader {
+	n := narrowed{snapshot: s}
+	for i, c := range s.Schema.Columns {
+		if slices.Contains(names, c.Name) {
+			n.columns = append(n.columns, i)
+		}
+	}
+	return n
+}
+
+type narrowed struct {
+	snapshot *Snapshot
+	columns  []int
+}
+
+func (n narrowed) Read(ctx context.Context, r event.Range, yield func(*event.Block) error) error {
+	return n.snapshot.read(ctx, r, n.columns, yield)
+}
+
+func (s *Snapshot) read(ctx context.Context, r event.Range, own []int, yield func(*event.Block) error) error {
 	mark, err := s.covered(r)
 	if err != nil {
 		return err
-	}
-	own := make([]int, len(s.Schema.Columns))
-	for i := range own {
-		own[i] = i
 	}
 	logTime := int64(0)
 	last := r.After
 	err = s.windows(ctx, r, math.MinInt64, own, func(through uint64, rows []place, columns []arrow.Array) error {
 		b := &event.Block{Range: event.Range{Source: r.Source, After: last, Through: through}, Schema: s.Schema, Size: 64}
 		if len(rows) > 0 {
-			b.Batch = array.NewRecordBatch(s.Schema.Arrow(), columns, int64(len(rows)))
+			b.Batch = array.NewRecordBatch(s.Schema.Arrow(), s.padded(own, columns, len(rows)), int64(len(rows)))
 			b.Runs = runs(rows)
 			logTime = max(logTime, rows[len(rows)-1].at)
 			b.Size += blockSize(columns)
@@ -64,6 +90,23 @@ func (s *Snapshot) Read(ctx context.Context, r event.Range, yield func(*event.Bl
 		return err
 	}
 	return ctx.Err()
+}
+
+// padded gives all columns of the stream, of which own were read.
+func (s *Snapshot) padded(own []int, columns []arrow.Array, rows int) []arrow.Array {
+	if len(own) == len(s.Schema.Columns) {
+		return columns
+	}
+	out := make([]arrow.Array, len(s.Schema.Columns))
+	for k, i := range own {
+		out[i] = columns[k]
+	}
+	for i, c := range s.Schema.Columns {
+		if out[i] == nil {
+			out[i] = array.MakeArrayOfNull(memory.DefaultAllocator, c.Arrow(), rows)
+		}
+	}
+	return out
 }
 
 // covered gives the mark of the range's source, which must reach to its end.
@@ -112,6 +155,18 @@ type ScanQuery struct {
 	Range   event.Range
 	Since   int64    // leave out rows with _ingested_at before it, µs since 1970
 	Columns []string // the stream's own, in the order of ScanBatch.Columns
+}
+
+// RowsWithin is at most how many rows Scan yields, as far as the files' statistics
+// tell.
+func (s *Snapshot) RowsWithin(q ScanQuery) int {
+	n := int64(0)
+	for _, f := range s.Overlapping([]event.Range{q.Range}) {
+		if f.At[1] >= q.Since {
+			n += max(f.Rows, 0)
+		}
+	}
+	return int(n)
 }
 
 // A ScanBatch is a run of rows in the order of their positions.
@@ -229,8 +284,8 @@ func (o *openFiles) window(ctx context.Context, r event.Range, since int64, limi
 // smallest gives the n first places of the range, in order, or all if there are
 // fewer.
 func (o *openFiles) smallest(ctx context.Context, r event.Range, since int64, n int) ([]place, error) {
-	var found []place
-	last := r.Through // places beyond it are not among the n first
+	found := make([]place, 0, 2*min(n, windowRows+1)) // what trim lets it grow to
+	last := r.Through                                 // places beyond it are not among the n first
 	trim := func() {
 		slices.SortFunc(found, comparePlaces)
 		if len(found) > n {

@@ -181,28 +181,37 @@ func (fr *fileReader) positions(g int) (*positions, error) {
 		if !ok {
 			return nil, fmt.Errorf("no column %s: its rows have no positions", c.Name)
 		}
-		convert, err := toInt(fr.file.Schema(), c)
+		convert, plain, err := toInt(fr.file.Schema(), c)
 		if err != nil {
 			return nil, err
 		}
 		rows := fr.file.RowGroups()[g].NumRows()
 		out := make([]int64, 0, rows)
-		err = eachValue(fr.file.RowGroups()[g].ColumnChunks()[leaf], 0, rows, func(_ int64, v parquet.Value) error {
-			if v.IsNull() {
-				return fmt.Errorf("a row without %s", c.Name)
+		err = eachPage(fr.file.RowGroups()[g].ColumnChunks()[leaf], 0, rows, func(page parquet.Page) error {
+			if plain {
+				var done bool
+				if out, done = pageInts(out, page); done {
+					return nil
+				}
 			}
-			n, err := convert(v)
-			out = append(out, n)
-			return err
+			return eachValue(page, func(v parquet.Value) error {
+				if v.IsNull() {
+					return fmt.Errorf("a row without %s", c.Name)
+				}
+				n, err := convert(v)
+				out = append(out, n)
+				return err
+			})
 		})
 		if err != nil {
 			return nil, err
 		}
 		cols[i] = out
 	}
-	p := positions{epoch: cols[0], partition: cols[1], at: cols[4]}
-	for i := range cols[2] {
-		p.seq, p.idx = append(p.seq, uint64(cols[2][i])), append(p.idx, uint32(cols[3][i]))
+	n := len(cols[2])
+	p := positions{epoch: cols[0], partition: cols[1], at: cols[4], seq: make([]uint64, n), idx: make([]uint32, n)}
+	for i := range n {
+		p.seq[i], p.idx[i] = uint64(cols[2][i]), uint32(cols[3][i])
 	}
 	fr.cached, fr.pos = g, p
 	return &fr.pos, nil
@@ -226,65 +235,43 @@ func (fr *fileReader) column(g int, b *columnBuilder, order []int, rows []place)
 	}
 	next := 0
 	first, last := int64(rows[order[0]].row), int64(rows[order[len(order)-1]].row)
-	return eachValue(fr.file.RowGroups()[g].ColumnChunks()[leaf], first, last+1, func(row int64, v parquet.Value) error {
-		if next == len(order) || int64(rows[order[next]].row) != row {
+	whole := last-first+1 == int64(len(order)) // no row between them is left out
+	row := first
+	return eachPage(fr.file.RowGroups()[g].ColumnChunks()[leaf], first, last+1, func(page parquet.Page) error {
+		if whole && b.page(page) {
 			return nil
 		}
-		next++
-		return b.append(v)
+		return eachValue(page, func(v parquet.Value) error {
+			row++
+			if !whole && int64(rows[order[next]].row) != row-1 {
+				return nil
+			}
+			next++
+			return b.append(v)
+		})
 	})
 }
 
-// eachValue calls f with the values of rows [from, to) of a flat column. The value
-// is valid during the call.
-func eachValue(chunk parquet.ColumnChunk, from, to int64, f func(row int64, v parquet.Value) error) (err error) {
-	pages := chunk.Pages()
-	defer func() { err = errors.Join(err, pages.Close()) }()
-	if from > 0 {
-		if err := pages.SeekToRow(from); err != nil {
-			return err
-		}
-	}
-	var buf [256]parquet.Value
-	for row := from; row < to; {
-		page, err := pages.ReadPage()
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("ends at row %d of %d: %w", row, to, io.ErrUnexpectedEOF)
-		}
-		if err != nil {
-			return err
-		}
-		row, err = pageValues(page, buf[:], row, to, f)
-		parquet.Release(page)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func pageValues(page parquet.Page, buf []parquet.Value, row, to int64, f func(int64, parquet.Value) error) (int64, error) {
+// eachValue calls f with the values of a flat page. The value is valid during the
+// call.
+func eachValue(page parquet.Page, f func(v parquet.Value) error) error {
 	values := page.Values()
-	for row < to {
-		n, err := values.ReadValues(buf)
+	var buf [256]parquet.Value
+	for {
+		n, err := values.ReadValues(buf[:])
 		for _, v := range buf[:n] {
-			if row == to {
-				break
+			if err := f(v); err != nil {
+				return err
 			}
-			if err := f(row, v); err != nil {
-				return row, err
-			}
-			row++
 		}
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
 		if err != nil {
-			return row, err
+			return err
 		}
 		if n == 0 {
-			return row, io.ErrNoProgress
+			return io.ErrNoProgress
 		}
 	}
-	return row, nil
 }

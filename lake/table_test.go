@@ -82,6 +82,30 @@ func TestEveryTypeComesBackAsItWent(t *testing.T) {
 	}
 }
 
+func TestANarrowedReaderGivesTheSameBlocksWithNullsElsewhere(t *testing.T) {
+	table := openTable(t, NewMemoryBucket(), allTypes(), 64)
+	must(table.OpenEpoch(t.Context(), src, Mark{Floor: 0}))(t)
+	want := block(table.Schema(), src, 0, 300, 3)
+	s := land(t, table, want)
+	var got []*event.Block
+	err := s.Only([]string{"id", "d9", "no such column"}).Read(t.Context(), event.Range{Source: src, Through: 300}, func(b *event.Block) error {
+		got = append(got, b)
+		return nil
+	})
+	if err != nil || len(got) != 1 || got[0].Len() != want.Len() || !got[0].Seal {
+		t.Fatalf("%d blocks, %v", len(got), err)
+	}
+	for i, c := range table.Schema().Relation() {
+		read := i >= len(table.Schema().Columns) || c.Name == "id" || c.Name == "d9"
+		if read && !array.Equal(got[0].Column(i), want.Column(i)) {
+			t.Errorf("column %s is another", c.Name)
+		}
+		if !read && got[0].Column(i).NullN() != want.Len() {
+			t.Errorf("column %s was read", c.Name)
+		}
+	}
+}
+
 // shuffled writes a file whose rows lie in another order than their positions, as
 // another program's clustering leaves them.
 func shuffled(t *testing.T, table *Table, b *event.Block, keep func(row int) bool) add {

@@ -51,14 +51,38 @@ func (d *Dedup) Seed(ids arrow.Array, at int64) error {
 	if at < d.newest {
 		return fmt.Errorf("seed ids of log time %d after those of %d: seed in the order of positions", at, d.newest)
 	}
-	key := keyer(ids)
 	d.expire(at)
-	for i := range ids.Len() {
-		if ids.IsValid(i) {
-			d.remember(key(i), at)
+	d.each(ids, func(i int, key *idKey) {
+		if key != nil {
+			d.remember(*key, at)
+		}
+	})
+	return nil
+}
+
+// warmKeys is how many keys are looked up together.
+const warmKeys = 64
+
+// each calls f with every row and its key, nil for NULL.
+func (d *Dedup) each(ids arrow.Array, f func(i int, key *idKey)) {
+	key := keyer(ids)
+	var keys [warmKeys]idKey
+	for from := 0; from < ids.Len(); from += warmKeys {
+		n := min(warmKeys, ids.Len()-from)
+		for k := range n {
+			if ids.IsValid(from + k) {
+				keys[k] = key(from + k)
+			}
+		}
+		d.ids.warm(keys[:n])
+		for k := range n {
+			if ids.IsValid(from + k) {
+				f(from+k, &keys[k])
+			} else {
+				f(from+k, nil)
+			}
 		}
 	}
-	return nil
 }
 
 // Evicted counts the ids that were forgotten before the end of their window.
@@ -72,13 +96,9 @@ func (d *Dedup) Len() int { return d.ids.count }
 // all of them.
 func (d *Dedup) filter(ids arrow.Array, now int64) (keep []uint32, duplicates int) {
 	d.expire(now)
-	key := keyer(ids)
 	n := ids.Len()
-	for i := range n {
-		fresh := true
-		if ids.IsValid(i) {
-			fresh = d.remember(key(i), now)
-		}
+	d.each(ids, func(i int, key *idKey) {
+		fresh := key == nil || d.remember(*key, now)
 		switch {
 		case !fresh && duplicates == 0:
 			keep = make([]uint32, 0, n)
@@ -91,7 +111,7 @@ func (d *Dedup) filter(ids arrow.Array, now int64) (keep []uint32, duplicates in
 		case duplicates > 0:
 			keep = append(keep, uint32(i))
 		}
-	}
+	})
 	return keep, duplicates
 }
 
@@ -110,9 +130,9 @@ func (d *Dedup) expire(now int64) {
 	d.ids.expire(now, d.window)
 }
 
-// keyer gives the 128-bit key of row i. Values of up to 8 bytes are their own
-// key; others are hashed with SHA-256, because whoever can find two ids with
-// one hash could make another client's event vanish.
+// keyer gives the 128-bit key of row i. Numbers, and texts of up to 15 bytes, are
+// their own key; others are hashed with SHA-256, because whoever can find two ids
+// with one hash could make another client's event vanish.
 func keyer(ids arrow.Array) func(i int) idKey {
 	if ids.Len() == 0 {
 		return nil // an empty array may lack its buffers
@@ -140,6 +160,11 @@ func keyer(ids arrow.Array) func(i int) idKey {
 }
 
 func hashKey(id string) (k idKey) {
+	if len(id) < len(k) {
+		copy(k[:], id)
+		k[len(k)-1] = byte(len(id)) + 1
+		return k
+	}
 	sum := sha256.Sum256([]byte(id))
 	copy(k[:], sum[:])
 	return k

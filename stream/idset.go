@@ -19,8 +19,9 @@ type idSet struct {
 	// in the lower placeBits 1 + the place in the ring. The tag's own lower bits are
 	// the slot at which the search begins, so that nothing but a likely find looks
 	// into the ring. Their number is a power of two and over 3/2 of the ring's.
-	slots []uint64
-	seed  [2]uint64 // of the hash: whoever chooses ids must not choose collisions
+	slots  []uint64
+	warmed uint64
+	seed   [2]uint64 // of the hash: whoever chooses ids must not choose collisions
 }
 
 type idKey [16]byte
@@ -61,6 +62,20 @@ func (s *idSet) find(k *idKey, tag uint64) (slot int, found bool) {
 			return i, true
 		}
 	}
+}
+
+// warm loads the slots in which searches for the keys begin. The loads do not depend
+// on each other, so the processor waits for many at once, where searches one after
+// the other would each wait for memory.
+func (s *idSet) warm(keys []idKey) {
+	if len(s.slots) == 0 {
+		return
+	}
+	mask, sum := len(s.slots)-1, uint64(0)
+	for i := range keys {
+		sum += s.slots[int(s.tag(&keys[i]))&mask]
+	}
+	s.warmed += sum // a use, lest the compiler drop the loads
 }
 
 // add keeps an id as the newest and reports whether it was new. If the set holds

@@ -114,6 +114,11 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 			return nil, err
 		}
 	}
+	for _, pl := range n.pipelines {
+		if err := pl.seeded(ctx); err != nil {
+			return nil, err
+		}
+	}
 	n.core = serving.NewCore(serving.CoreConfig{
 		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), Plans: p.Plans(), GateDB: n.gate, Operations: n, Logger: pt.logger,
 	})

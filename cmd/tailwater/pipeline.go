@@ -36,6 +36,7 @@ type pipeline struct {
 	publisher *stream.Publisher
 	tap       *stream.Tap
 	speed     *skipping
+	seeding   chan error // has the end of the seeding of ids
 
 	headAtStart uint64
 	published   atomic.Uint64 // the greatest sequence acknowledged to a client
@@ -110,10 +111,7 @@ func openPipeline(ctx context.Context, n *node, schema *event.Schema) (*pipeline
 	mark := n.Landed(schema.Stream).Marks[pl.source]
 	after := min(mark.Through, n.Landed(event.DeadName(schema.Stream)).Marks[pl.source].Through)
 	logTime := lastLogTime(n.Landed(schema.Stream))
-	dedup, err := pl.seedDedup(ctx, after, logTime)
-	if err != nil {
-		return nil, err
-	}
+	dedup := pl.startSeeding(after, logTime)
 	pl.speed = newSkipping(n.speed.Applier(schema.Stream), after, mark.Through)
 	pl.tap = stream.NewTap(stream.TapConfig{
 		Log: pl.log, Schema: schema, Source: pl.source, After: after, LogTime: logTime, Stamp: stampAt(after, mark), Dedup: dedup,
@@ -127,15 +125,35 @@ func openPipeline(ctx context.Context, n *node, schema *event.Schema) (*pipeline
 	return pl, err
 }
 
-// seedDedup gives the ids that were accepted within the window before the
-// position at which the tap starts. nil if the stream has no ids.
-func (pl *pipeline) seedDedup(ctx context.Context, after uint64, logTime int64) (*stream.Dedup, error) {
+// startSeeding makes the memory of ids, nil if the stream has none, and fills it
+// beside the rest of start-up: reading the ids of millions of events takes as long as
+// recovering the views from them. seeded waits for the end.
+func (pl *pipeline) startSeeding(after uint64, logTime int64) *stream.Dedup {
+	pl.seeding = make(chan error, 1)
 	if pl.schema.IDColumn < 0 {
-		return nil, nil
+		pl.seeding <- nil
+		return nil
 	}
 	d := stream.NewDedup(pl.schema.DedupWindow, 0)
-	since := logTime - pl.schema.DedupWindow.Microseconds()
 	snap := pl.node.Landed(pl.schema.Stream)
+	pl.node.running.Go(func() { pl.seeding <- pl.seed(pl.node.run, d, snap, after, logTime) })
+	return d
+}
+
+// seeded waits until the ids are known; the tap must not run before.
+func (pl *pipeline) seeded(ctx context.Context) error {
+	select {
+	case err := <-pl.seeding:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// seed reads the ids that were accepted within the window before the position at
+// which the tap starts.
+func (pl *pipeline) seed(ctx context.Context, d *stream.Dedup, snap *lake.Snapshot, after uint64, logTime int64) error {
+	since := logTime - pl.schema.DedupWindow.Microseconds()
 	for _, src := range snap.Through().Sources() {
 		m := snap.Marks[src]
 		r := event.Range{Source: src, After: m.Floor, Through: m.Through}
@@ -143,14 +161,15 @@ func (pl *pipeline) seedDedup(ctx context.Context, after uint64, logTime int64) 
 			r.Through = min(r.Through, after)
 		}
 		q := lake.ScanQuery{Range: r, Since: since, Columns: []string{pl.schema.Columns[pl.schema.IDColumn].Name}}
+		d.Expect(d.Len() + snap.RowsWithin(q))
 		err := snap.Scan(ctx, q, func(b lake.ScanBatch) error {
 			return seedRuns(d, b)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("read the ids of the last %s: %w", pl.schema.DedupWindow, err)
+			return fmt.Errorf("stream %s: read the ids of the last %s: %w", pl.schema.Stream, pl.schema.DedupWindow, err)
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // seedRuns seeds with runs of rows of one log time.
@@ -210,11 +229,24 @@ func (pl *pipeline) recover(ctx context.Context) error {
 		for _, p := range n.plansOf(pl.schema.Stream) {
 			base.Batched[p.Name] = tx.Marks()[warehouse.ViewObject(p)][src]
 		}
-		if err := n.speed.Begin(ctx, src, base, snap); err != nil {
+		if err := n.speed.Begin(ctx, src, base, snap.Only(pl.readColumns())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readColumns are the columns that the speed layer looks at in events that have
+// landed: it keeps none of them.
+func (pl *pipeline) readColumns() []string {
+	var names []string
+	for _, p := range pl.node.plansOf(pl.schema.Stream) {
+		names = append(names, p.Reads...)
+	}
+	if i := pl.schema.TimeColumn; i >= 0 {
+		names = append(names, pl.schema.Columns[i].Name)
+	}
+	return names
 }
 
 // maxTime gives the greatest event time of the facts, µs since 1970.
