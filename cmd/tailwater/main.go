@@ -29,6 +29,8 @@ type commandLine struct {
 	Batch    BatchCmd    `cmd:"" group:"Operation" help:"Start batch runs and list them."`
 	Status   StatusCmd   `cmd:"" group:"Operation" help:"Show how far streams and views are."`
 	Version  VersionCmd  `cmd:"" group:"Operation" help:"Show the version."`
+
+	Healthcheck HealthcheckCmd `cmd:"" group:"Operation" help:"Ask a server whether it is ready, for supervisors."`
 }
 
 // An output is where a verb reads and writes: results on stdout, for pipes;
