@@ -1,0 +1,11 @@
+-- time: ts
+-- id: id
+CREATE TABLE payments (
+  id VARCHAR NOT NULL,
+  ts TIMESTAMP NOT NULL,
+  card VARCHAR NOT NULL,
+  merchant VARCHAR NOT NULL,
+  country VARCHAR,
+  amount DECIMAL(12,2) NOT NULL,
+  status VARCHAR NOT NULL
+);
