@@ -2,6 +2,7 @@
 # make test    all tests; sets up by itself what they need (under .tools/)
 # make check   format, vet, staticcheck, race on what is quick, vulnerabilities
 # make torture the kill test, 200 kills instead of 20
+# make bench   the figures of docs/performance.md, half an hour (make bench BENCH=--quick: 4 minutes)
 
 TOOLS := $(CURDIR)/.tools
 PYTHON := $(TOOLS)/python/bin/python
@@ -14,7 +15,7 @@ export TAILWATER_TEST_MINIO = $(TOOLS)/minio
 export TAILWATER_TEST_NATS = $(TOOLS)/nats-server
 export TAILWATER_TEST_PYTHON = $(PYTHON)
 
-.PHONY: build run test check torture tools clean
+.PHONY: build run test check torture bench tools clean
 
 build:
 	go build -o bin/tailwater ./cmd/tailwater
@@ -49,6 +50,9 @@ test: tools
 
 torture: tools
 	TAILWATER_TEST_KILLS=200 go test $(TAGS) -timeout 60m -count=1 -v -run 'Kills' ./cmd/tailwater
+
+bench: build
+	go run ./bench $(BENCH)
 
 check: $(TOOLS)/staticcheck $(TOOLS)/govulncheck tools
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }

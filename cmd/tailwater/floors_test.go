@@ -13,7 +13,7 @@ import (
 // one floor do not know each other, but for the words and tools of the ground
 // floor.
 var floors = map[string]int{
-	"cmd/tailwater": 4,
+	"cmd/tailwater": 4, "bench": 4,
 	"serving":       3, "batch": 3,
 	"stream": 2, "ingest": 2, "speed": 2, "lake": 2, "warehouse": 2, "project": 2,
 	"view":  1,

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// A bench is one run of the command.
+type bench struct {
+	sizes    sizes
+	names    []string
+	dir      string // scratch, removed at the end
+	program  string
+	progress *progress
+	results  []Result
+	dirs     int
+}
+
+// sizes say how long and how much is measured. The tests have tiny ones.
+type sizes struct {
+	name    string
+	repeats int           // of each alternation; medians are reported
+	warm    time.Duration // load before the measured part of a run
+	window  time.Duration // the measured part
+	batches []int         // events a request
+	heldFor time.Duration // each run of everything at once
+}
+
+var fullSizes = sizes{
+	name: "full", repeats: 3, warm: time.Second, window: 5 * time.Second,
+	batches: []int{1, 100, 1_000, 10_000}, heldFor: 10 * time.Second,
+}
+
+var quickSizes = sizes{
+	name: "quick", repeats: 1, warm: 300 * time.Millisecond, window: 1500 * time.Millisecond,
+	batches: []int{1, 100, 1_000, 10_000}, heldFor: 4 * time.Second,
+}
+
+// A Result is one line of the table. Fields that do not apply are absent.
+type Result struct {
+	Name  string    `json:"name"`
+	Value float64   `json:"value"` // the median of Runs
+	Unit  string    `json:"unit"`
+	Runs  []float64 `json:"runs,omitempty"`
+	// Limit is what the same machine did in the same run without Tailwater;
+	// Ratio is Value/Limit.
+	Limit     float64 `json:"limit,omitempty"`
+	LimitIs   string  `json:"limit_is,omitempty"`
+	Ratio     float64 `json:"ratio,omitempty"`
+	ServerCPU float64 `json:"server_cpu_us_per_event,omitempty"`
+	ClientCPU float64 `json:"client_cpu_us_per_event,omitempty"`
+	Target    *Target `json:"target,omitempty"`
+	// More has what else was seen, each name with its unit.
+	More []Figure `json:"more,omitempty"`
+	Note string   `json:"note,omitempty"`
+}
+
+// A Figure is a named number.
+type Figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+}
+
+// A Target is what a value is held against.
+type Target struct {
+	Value  float64 `json:"value"`
+	AtMost bool    `json:"at_most,omitempty"` // else at least
+	// And is a condition besides the number: keeping up.
+	Broken string `json:"broken,omitempty"`
+	Pass   bool   `json:"pass"`
+}
+
+func atLeast(v float64) *Target { return &Target{Value: v} }
+func atMost(v float64) *Target  { return &Target{Value: v, AtMost: true} }
+
+// add keeps a result, and fills in what follows from the rest.
+func (b *bench) add(r Result) {
+	if len(r.Runs) > 0 {
+		r.Value = median(r.Runs)
+	}
+	if r.Limit > 0 {
+		r.Ratio = r.Value / r.Limit
+	}
+	if t := r.Target; t != nil {
+		t.Pass = t.Broken == "" && (r.Value >= t.Value) != t.AtMost || t.Broken == "" && r.Value == t.Value
+	}
+	b.results = append(b.results, r)
+	b.progress.line(r.line())
+}
+
+// wants reports whether a part of a measurement was asked for.
+func (b *bench) wants(part string) bool {
+	if len(b.names) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(b.names, func(n string) bool {
+		return n == part || strings.HasPrefix(part, n+"/") || strings.HasPrefix(n, part+"/")
+	})
+}
+
+// scratch makes a directory of its own, and gives what removes it.
+func (b *bench) scratch(name string) (dir string, remove func(), err error) {
+	b.dirs++
+	dir = filepath.Join(b.dir, fmt.Sprintf("%02d-%s", b.dirs, strings.ReplaceAll(name, "/", "-")))
+	// What is left is removed with the bench's own directory.
+	return dir, func() { _ = os.RemoveAll(dir) }, os.MkdirAll(dir, 0o755)
+}
+
+// alternate runs the sides in turn, so that a noisy minute hits all of them.
+func (b *bench) alternate(ctx context.Context, name string, sides ...func() error) error {
+	for i := range b.sizes.repeats {
+		for j, side := range sides {
+			b.progress.say("%s, run %d of %d, side %d of %d", name, i+1, b.sizes.repeats, j+1, len(sides))
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			if err := side(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func median(v []float64) float64 { return quantile(v, 0.5) }
+
+// quantile gives the value below which a share q of the values lies, without
+// changing their order.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
+}
+
+// latencies gives p50, p99 and the greatest of some times. p99 of fewer than
+// a hundred is their greatest, and says nothing.
+func latencies(prefix string, ms []float64) []Figure {
+	if len(ms) == 0 {
+		return nil
+	}
+	return []Figure{
+		{prefix + "p50_ms", quantile(ms, 0.5)}, {prefix + "p99_ms", quantile(ms, 0.99)},
+		{prefix + "max_ms", slices.Max(ms)}, {prefix + "samples", float64(len(ms))},
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// A progress tells on a terminal what is going on, in one line that is
+// overwritten, and elsewhere as a log.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	began    time.Time
+	last     time.Time
+}
+
+func newProgress(w io.Writer) *progress {
+	f, ok := w.(*os.File)
+	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), began: time.Now()}
+}
+
+// say tells what begins now.
+func (p *progress) say(format string, args ...any) {
+	text := fmt.Sprintf("%4.0fs  ", time.Since(p.began).Seconds()) + fmt.Sprintf(format, args...)
+	if p.terminal {
+		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+		return
+	}
+	// A log that is read later needs no more than one line in five seconds.
+	if time.Since(p.last) >= 5*time.Second {
+		p.last = time.Now()
+		fmt.Fprintln(p.w, text)
+	}
+}
+
+// line tells a result, for good.
+func (p *progress) line(text string) {
+	if p.terminal {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	fmt.Fprintln(p.w, text)
+}
+
+func (p *progress) end() {
+	if p.terminal {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
