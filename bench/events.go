@@ -85,7 +85,8 @@ func payments() *event.Schema {
 }
 
 const (
-	idTemplate = "3f2504e0-4f89-41d3-%04x-" // with the load's number
+	// Random digits, so that ids compress as ids do, and the load's number.
+	idTemplate = "%08x-%04x-4%03x-%04x-"
 	idPrefix   = len("3f2504e0-4f89-41d3-0000-")
 	idDigits   = 7                     // of the request; 5 of the row follow
 	timeLayout = "2006-01-02T15:04:05" // the part of a time that changes from request to request
@@ -110,7 +111,7 @@ func newBody(rows int, load, seed uint64) *body {
 	for i := range rows {
 		skew := random.Float64()
 		row := fmt.Sprintf(`{"event_id":"%s%07d%05d","ts":"2026-01-01T00:00:00.%06dZ","merchant":"merchant-%06d","customer_id":%d,"amount":%d.%02d,"currency":"%s","status":"%s","country":"%s","card":"%s debit %04d","latency_ms":%d.%03d,"attempt":%d,"test":false}`+"\n",
-			fmt.Sprintf(idTemplate, load), 0, i, random.IntN(1_000_000), int(skew*skew*merchants), 700_000_000_000+random.Int64N(100_000_000), 100+random.IntN(900), random.IntN(100),
+			fmt.Sprintf(idTemplate, random.Uint32(), random.IntN(1<<16), random.IntN(1<<12), load), 0, i, random.IntN(1_000_000), int(skew*skew*merchants), 700_000_000_000+random.Int64N(100_000_000), 100+random.IntN(900), random.IntN(100),
 			pick("EUR", "USD", "GBP", "JPY", "CHF", "SEK"), pick("authorized", "redirected", "challenged"),
 			pick("DE", "FR", "US", "GB", "JP", "CH", "SE", "ES", "IT", "NL", "PL", "AT", "BE", "PT", "DK", "NO"),
 			pick("Maestro Card", "Visa Classic", "Visa Premium"), random.IntN(10_000), 100+random.IntN(900), random.IntN(1000), 1+random.IntN(3))

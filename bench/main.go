@@ -55,6 +55,9 @@ type measurement struct {
 
 var measurements = []measurement{
 	{"ingest", "events a second over HTTP: ingest alone, with everything held at a rate, and flat out", measureIngest},
+	{"speed", "events a second and core through the speed layer, by block and number of views", measureSpeed},
+	{"landing", "rows a second into a lake in a directory and on S3", measureLanding},
+	{"batch", "rows a second through a batch run, what is new and everything anew", measureBatch},
 }
 
 func main() {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/tailwater/tailwater/lake"
 )
 
 // A bench is one run of the command.
@@ -23,6 +25,7 @@ type bench struct {
 	progress *progress
 	results  []Result
 	dirs     int
+	store    lake.S3Options // of the S3 server, once it runs
 }
 
 // sizes say how long and how much is measured. The tests have tiny ones.
@@ -33,16 +36,26 @@ type sizes struct {
 	window  time.Duration // the measured part
 	batches []int         // events a request
 	heldFor time.Duration // each run of everything at once
+
+	blockRows []int         // of a block that is applied
+	views     []int         // how many
+	compute   time.Duration // each run in process
+
+	landRows, batchRows int
 }
 
 var fullSizes = sizes{
 	name: "full", repeats: 3, warm: time.Second, window: 5 * time.Second,
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 10 * time.Second,
+	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 2 * time.Second,
+	landRows: 2_000_000, batchRows: 3_000_000,
 }
 
 var quickSizes = sizes{
 	name: "quick", repeats: 1, warm: 300 * time.Millisecond, window: 1500 * time.Millisecond,
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 4 * time.Second,
+	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 400 * time.Millisecond,
+	landRows: 400_000, batchRows: 600_000,
 }
 
 // A Result is one line of the table. Fields that do not apply are absent.
