@@ -58,6 +58,10 @@ var measurements = []measurement{
 	{"speed", "events a second and core through the speed layer, by block and number of views", measureSpeed},
 	{"landing", "rows a second into a lake in a directory and on S3", measureLanding},
 	{"batch", "rows a second through a batch run, what is new and everything anew", measureBatch},
+	{"freshness", "ms from sending an event to seeing it in a view, others sending beside", measureFreshness},
+	{"query", "ms of a merged view's answer over landed events, others sending beside", measureQuery},
+	{"restart", "s from the start of a killed server to its first answer", measureRestart},
+	{"memory", "memory late against early under a steady load", measureMemory},
 }
 
 func main() {

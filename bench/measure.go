@@ -42,6 +42,20 @@ type sizes struct {
 	compute   time.Duration // each run in process
 
 	landRows, batchRows int
+
+	backgrounds []int         // events a second beside the probes
+	samples     int           // probes at least, if they fit into twice probeFor
+	probeFor    time.Duration // and for so long at least, so that batches run beside them
+	batchEvery  time.Duration
+
+	queryRows int
+	queryFor  time.Duration // each kind of query
+
+	restarts []int // events after S
+
+	memoryRate              int
+	memoryEarly, memoryLate time.Duration
+	memoryBatch             time.Duration
 }
 
 var fullSizes = sizes{
@@ -49,6 +63,10 @@ var fullSizes = sizes{
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 10 * time.Second,
 	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 2 * time.Second,
 	landRows: 2_000_000, batchRows: 3_000_000,
+	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 45 * time.Second, batchEvery: 20 * time.Second,
+	queryRows: 1_000_000, queryFor: 10 * time.Second,
+	restarts:   []int{1_000_000, 10_000_000},
+	memoryRate: 20_000, memoryEarly: 2 * time.Minute, memoryLate: 10 * time.Minute, memoryBatch: time.Minute,
 }
 
 var quickSizes = sizes{
@@ -56,6 +74,10 @@ var quickSizes = sizes{
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 4 * time.Second,
 	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 400 * time.Millisecond,
 	landRows: 400_000, batchRows: 600_000,
+	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 10 * time.Second, batchEvery: 5 * time.Second,
+	queryRows: 1_000_000, queryFor: 2 * time.Second,
+	restarts:   []int{100_000, 1_000_000},
+	memoryRate: 20_000, memoryEarly: 20 * time.Second, memoryLate: 60 * time.Second, memoryBatch: 10 * time.Second,
 }
 
 // A Result is one line of the table. Fields that do not apply are absent.

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,13 +22,19 @@ import (
 
 // A process is a server that runs beside the bench.
 type process struct {
-	cmd     *exec.Cmd
-	began   time.Time
-	addr    string        // host:port, once it listens
-	done    chan struct{} // closed when it is gone
-	mu      sync.Mutex
-	log     []string
-	arrived []time.Time // when each line of log was read
+	cmd   *exec.Cmd
+	began time.Time
+	addr  string        // host:port, once it listens
+	done  chan struct{} // closed when it is gone
+	told  chan string   // gets addr from the log
+	mu    sync.Mutex
+	log   []logLine
+}
+
+// A logLine is a line of a process's log, and when it was read.
+type logLine struct {
+	text string
+	at   time.Time
 }
 
 var listening = regexp.MustCompile(`http=http://(\S+)`)
@@ -50,35 +57,12 @@ func (b *bench) serve(ctx context.Context, project, data string, args ...string)
 
 // startProcess starts a command and waits until it tells where it listens.
 func startProcess(ctx context.Context, cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	pipe, err := cmd.StderrPipe()
+	p, err := launch(cmd)
 	if err != nil {
 		return nil, err
 	}
-	p.began = time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	addr := make(chan string, 1)
-	go func() {
-		defer close(p.done)
-		lines := bufio.NewScanner(pipe)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.log, p.arrived = append(p.log, lines.Text()), append(p.arrived, time.Now())
-			p.mu.Unlock()
-			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-				select {
-				case addr <- m[1]:
-				default: // said before
-				}
-			}
-		}
-		_ = cmd.Wait() // how it ended is in its log
-	}()
 	select {
-	case p.addr = <-addr:
+	case p.addr = <-p.told:
 		return p, nil
 	case <-p.done:
 		return nil, fmt.Errorf("%s ended:\n%s", filepath.Base(cmd.Path), p.output())
@@ -91,10 +75,49 @@ func startProcess(ctx context.Context, cmd *exec.Cmd) (*process, error) {
 	return nil, fmt.Errorf("%s: %w\n%s", filepath.Base(cmd.Path), err, p.output())
 }
 
-func (p *process) output() string {
+// launch starts a command and reads its log.
+func launch(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, done: make(chan struct{}), told: make(chan string, 1)}
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.began = time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		defer close(p.done)
+		lines := bufio.NewScanner(pipe)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.log = append(p.log, logLine{lines.Text(), time.Now()})
+			p.mu.Unlock()
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				select {
+				case p.told <- m[1]:
+				default: // said before
+				}
+			}
+		}
+		_ = cmd.Wait() // how it ended is in its log
+	}()
+	return p, nil
+}
+
+func (p *process) lines() []logLine {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return strings.Join(p.log, "\n")
+	return slices.Clone(p.log)
+}
+
+func (p *process) output() string {
+	var text strings.Builder
+	for _, line := range p.lines() {
+		text.WriteString(line.text + "\n")
+	}
+	return text.String()
 }
 
 // kill ends the process as kill -9 does, and waits for its end. It is idempotent.
