@@ -43,6 +43,7 @@ func background(addr string, rate int, number uint64) *load {
 type freshness struct {
 	whole, sent, asked []float64 // send → seen, of it send → acknowledged, and ask → answer
 	serverCPU, others  float64
+	background         float64 // events a second that were sent beside
 }
 
 func (b *bench) freshnessAt(ctx context.Context, name string, rate int) error {
@@ -57,11 +58,14 @@ func (b *bench) freshnessAt(ctx context.Context, name string, rate int) error {
 	}
 	p50 := Result{Name: name + "/p50", Value: quantile(f.whole, 0.5), Unit: "ms", Limit: quantile(limit, 0.5), ServerCPU: f.serverCPU,
 		LimitIs: "one synced append to the log and two bare HTTP requests, without background",
-		More:    append(append(latencies("ack_", f.sent), latencies("answer_", f.asked)...), Figure{"others_cores", f.others})}
+		More:    append(append(latencies("ack_", f.sent), latencies("answer_", f.asked)...), Figure{"background_events_per_s", f.background}, Figure{"others_cores", f.others})}
 	p99 := Result{Name: name + "/p99", Value: quantile(f.whole, 0.99), Unit: "ms", Limit: quantile(limit, 0.99), ServerCPU: f.serverCPU,
 		LimitIs: p50.LimitIs, More: latencies("", f.whole)[2:]}
 	if rate == 10_000 {
 		p50.Target, p99.Target = atMost(10), atMost(40)
+		if f.background < 0.95*float64(rate) {
+			p50.Target.Broken, p99.Target.Broken = "the background was slower", "the background was slower"
+		}
 	}
 	b.add(p50)
 	b.add(p99)
@@ -110,9 +114,7 @@ func (b *bench) probeFreshness(ctx context.Context, rate int) (f freshness, err 
 	sent := float64(l.accepted.Load() - events)
 	f.serverCPU = usPerEvent(now-used, sent)
 	f.others = (othersCPU(now, selfCPU()) - others).Seconds() / seconds
-	if got := sent / seconds; got < 0.95*float64(rate) {
-		return f, fmt.Errorf("the background reached %.0f of %d events/s: this machine is too busy for it", got, rate)
-	}
+	f.background = sent / seconds
 	return f, nil
 }
 

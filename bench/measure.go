@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,8 +64,8 @@ type sizes struct {
 var fullSizes = sizes{
 	name: "full", repeats: 3, warm: time.Second, window: 5 * time.Second,
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 10 * time.Second,
-	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 2 * time.Second,
-	landRows: 2_000_000, batchRows: 3_000_000,
+	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 1500 * time.Millisecond,
+	landRows: 2_000_000, batchRows: 2_000_000,
 	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 45 * time.Second, batchEvery: 20 * time.Second,
 	queryRows: 1_000_000, queryFor: 10 * time.Second,
 	restarts:   []int{1_000_000, 10_000_000},
@@ -72,10 +75,10 @@ var fullSizes = sizes{
 var quickSizes = sizes{
 	name: "quick", repeats: 1, warm: 300 * time.Millisecond, window: 1500 * time.Millisecond,
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 4 * time.Second,
-	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 400 * time.Millisecond,
+	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 300 * time.Millisecond,
 	landRows: 400_000, batchRows: 600_000,
-	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 10 * time.Second, batchEvery: 5 * time.Second,
-	queryRows: 1_000_000, queryFor: 2 * time.Second,
+	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 8 * time.Second, batchEvery: 5 * time.Second,
+	queryRows: 1_000_000, queryFor: 1500 * time.Millisecond,
 	restarts:   []int{100_000, 1_000_000},
 	memoryRate: 20_000, memoryEarly: 20 * time.Second, memoryLate: 60 * time.Second, memoryBatch: 10 * time.Second,
 }
@@ -95,21 +98,60 @@ type Result struct {
 	ClientCPU float64 `json:"client_cpu_us_per_event,omitempty"`
 	Target    *Target `json:"target,omitempty"`
 	// More has what else was seen, each name with its unit.
-	More []Figure `json:"more,omitempty"`
-	Note string   `json:"note,omitempty"`
+	More figures `json:"more,omitempty"`
+	Note string  `json:"note,omitempty"`
 }
 
 // A Figure is a named number.
 type Figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
+	Name  string
+	Value float64
+}
+
+// figures are one object in JSON, in their own order.
+type figures []Figure
+
+// MarshalJSON implements json.Marshaler.
+func (f figures) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, figure := range f {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		value, err := json.Marshal(figure.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", figure.Name, err)
+		}
+		out = append(append(strconv.AppendQuote(out, figure.Name), ':'), value...)
+	}
+	return append(out, '}'), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *figures) UnmarshalJSON(data []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if _, err := dec.Token(); err != nil { // the brace
+		return err
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		figure := Figure{Name: fmt.Sprint(name)}
+		if err := dec.Decode(&figure.Value); err != nil {
+			return err
+		}
+		*f = append(*f, figure)
+	}
+	return nil
 }
 
 // A Target is what a value is held against.
 type Target struct {
 	Value  float64 `json:"value"`
 	AtMost bool    `json:"at_most,omitempty"` // else at least
-	// And is a condition besides the number: keeping up.
+	// Broken is a condition besides the number that was not met; empty if all were.
 	Broken string `json:"broken,omitempty"`
 	Pass   bool   `json:"pass"`
 }
@@ -126,7 +168,7 @@ func (b *bench) add(r Result) {
 		r.Ratio = r.Value / r.Limit
 	}
 	if t := r.Target; t != nil {
-		t.Pass = t.Broken == "" && (r.Value >= t.Value) != t.AtMost || t.Broken == "" && r.Value == t.Value
+		t.Pass = t.Broken == "" && (t.AtMost && r.Value <= t.Value || !t.AtMost && r.Value >= t.Value)
 	}
 	b.results = append(b.results, r)
 	b.progress.line(r.line())

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -194,8 +195,11 @@ func tell(seen []phase, p *process) string {
 		if !found || strings.HasPrefix(message, `"request failed"`) {
 			continue
 		}
-		if len(message) > 60 {
-			message = message[:60] + "…"
+		// What follows the message are places on this machine.
+		if quoted, err := strconv.QuotedPrefix(message); err == nil {
+			message = quoted
+		} else {
+			message, _, _ = strings.Cut(message, " ")
 		}
 		seen = append(seen, phase{"log: " + message, line.at.Sub(p.began)})
 	}
