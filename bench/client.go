@@ -40,7 +40,6 @@ type sender struct {
 	load  *load
 	conn  net.Conn
 	body  *body
-	head  []byte // of the request, before body.text
 	whole []byte // head and body in one piece, of which body.text is the rest
 	read  []byte
 	ms    []float64 // latency of each request that was accepted
@@ -232,7 +231,6 @@ func (s *sender) answer() (code int, body []byte, err error) {
 type window struct {
 	events    float64
 	seconds   float64
-	serverCPU time.Duration // through the end of the window
 	clientCPU time.Duration
 	cpuBegan  time.Duration // the server's, when the window began
 	before    uint64        // events accepted before it
@@ -275,9 +273,15 @@ func (l *load) observe(ctx context.Context, p *process, length time.Duration) (w
 	w.events, w.seconds = float64(l.accepted.Load()-w.before), time.Since(began).Seconds()
 	w.clientCPU = selfCPU() - own
 	end, err := p.cpu()
-	w.serverCPU = end - w.cpuBegan
 	w.others = (othersCPU(end, own+w.clientCPU) - others).Seconds() / w.seconds
 	return w, err
+}
+
+// settled gives the server's CPU time per event, from the window's begin until now,
+// when the load has ended and what was put off is done.
+func (l *load) settled(p *process, w window) (usEach float64, err error) {
+	now, err := p.cpu()
+	return usPerEvent(now-w.cpuBegan, float64(l.accepted.Load()-w.before)), err
 }
 
 // pause waits, unless ctx ends.

@@ -130,7 +130,7 @@ func (b *bench) probe(ctx context.Context, addr string, f *freshness) error {
 	began := time.Now()
 	for n := 1; ; n++ {
 		// An odd pause, so that probes meet every phase of the background's slices.
-		if err := pause(ctx, time.Duration(2+random.IntN(11))*time.Millisecond); err != nil {
+		if err := pause(ctx, time.Duration(1000+random.IntN(8000))*time.Microsecond); err != nil {
 			return err
 		}
 		if took := time.Since(began); n > b.sizes.samples && took > b.sizes.probeFor || took > 2*b.sizes.probeFor {

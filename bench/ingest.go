@@ -59,15 +59,15 @@ func (b *bench) ingestAlone(ctx context.Context, name string, rows int) error {
 	var limits, null, path, nullClient, server, client, caughtUp, perMessage, others, millis []float64
 	clients := clientsFor(rows)
 	ours := func() error {
-		w, messages, lag, err := b.runAlone(ctx, rows, clients)
+		w, err := b.runAlone(ctx, rows, clients)
 		if err != nil {
 			return err
 		}
 		r.Runs = append(r.Runs, w.rate())
-		server = append(server, usPerEvent(w.serverCPU, w.events))
+		server = append(server, w.serverCPU)
 		client = append(client, usPerEvent(w.clientCPU, w.events))
-		caughtUp = append(caughtUp, lag)
-		perMessage = append(perMessage, messages)
+		caughtUp = append(caughtUp, w.caughtUp)
+		perMessage = append(perMessage, w.perMessage)
 		others = append(others, w.others)
 		millis = append(millis, w.ms...)
 		return nil
@@ -99,35 +99,53 @@ func (b *bench) ingestAlone(ctx context.Context, name string, rows int) error {
 	return nil
 }
 
-// runAlone measures one server of its own, and gives also the events of a log
-// message and how long the server took to read what was in the log at the end.
-func (b *bench) runAlone(ctx context.Context, rows, clients int) (w window, perMessage, lag float64, err error) {
-	dir, remove, err := b.scratch("alone")
+// A served is what one run against a server of its own gave.
+type served struct {
+	window
+	serverCPU           float64 // µs an event, until all was applied
+	perMessage          float64 // events of a log message
+	unapplied, unlanded float64 // events at the end of the load
+	caughtUp            float64 // s from there until all was applied
+}
+
+func (b *bench) runAlone(ctx context.Context, rows, clients int) (served, error) {
+	return b.runServer(ctx, false, &load{clients: clients, rows: rows}, b.sizes.window, landingOff...)
+}
+
+// runServer measures a load at a new server, with or without views.
+func (b *bench) runServer(ctx context.Context, views bool, l *load, length time.Duration, args ...string) (r served, err error) {
+	dir, remove, err := b.scratch("serve")
 	if err != nil {
-		return w, 0, 0, err
+		return r, err
 	}
 	defer remove()
-	if err := writeProject(dir, true, false); err != nil {
-		return w, 0, 0, err
+	if err := writeProject(dir, true, views); err != nil {
+		return r, err
 	}
-	p, err := b.serve(ctx, dir, dir+"/data", landingOff...)
+	p, err := b.serve(ctx, dir, dir+"/data", args...)
 	if err != nil {
-		return w, 0, 0, err
+		return r, err
 	}
 	defer p.kill()
-	l := &load{addr: p.addr, clients: clients, rows: rows}
-	if w, err = l.measure(ctx, p, b.sizes.warm, b.sizes.window); err != nil {
-		return w, 0, 0, fmt.Errorf("%w\n%s", err, p.output())
-	}
-	took, err := p.caughtUp(ctx, time.Minute)
-	if err != nil {
-		return w, 0, 0, err
+	l.addr = p.addr
+	if r.window, err = l.measure(ctx, p, b.sizes.warm, length); err != nil {
+		return r, fmt.Errorf("%w\n%s", err, p.output())
 	}
 	s, err := p.status(ctx)
 	if err != nil {
-		return w, 0, 0, err
+		return r, err
 	}
-	return w, float64(l.accepted.Load()) / float64(s.Streams[0].Head), took.Seconds(), nil
+	marks := s.Streams[0]
+	r.perMessage = float64(l.accepted.Load()) / float64(marks.Head)
+	r.unapplied = float64(marks.Head-marks.Applied) * r.perMessage
+	r.unlanded = float64(marks.Head-marks.Landed) * r.perMessage
+	took, err := p.caughtUp(ctx, time.Minute)
+	if err != nil {
+		return r, err
+	}
+	r.caughtUp = took.Seconds()
+	r.serverCPU, err = l.settled(p, r.window)
+	return r, err
 }
 
 // runChild measures the same load against one of the bench's own servers.
@@ -242,7 +260,7 @@ func (b *bench) ingestAll(ctx context.Context, name string, rate float64) error 
 			return err
 		}
 		r.Runs = append(r.Runs, a.rate())
-		server = append(server, usPerEvent(a.serverCPU, a.events))
+		server = append(server, a.serverCPU)
 		client = append(client, usPerEvent(a.clientCPU, a.events))
 		behind = append(behind, a.caughtUp)
 		unlanded = append(unlanded, a.unlanded)
@@ -266,45 +284,6 @@ func (b *bench) ingestAll(ctx context.Context, name string, rate float64) error 
 	return nil
 }
 
-type allRun struct {
-	window
-	unapplied, unlanded float64 // events at the end of the load
-	caughtUp            float64 // s
-}
-
-func (b *bench) runAll(ctx context.Context, rate float64) (a allRun, err error) {
-	dir, remove, err := b.scratch("all")
-	if err != nil {
-		return a, err
-	}
-	defer remove()
-	if err := writeProject(dir, true, true); err != nil {
-		return a, err
-	}
-	p, err := b.serve(ctx, dir, dir+"/data", "--batch-schedule", "off", "--log-max-bytes", "40GB")
-	if err != nil {
-		return a, err
-	}
-	defer p.kill()
-	l := &load{addr: p.addr, clients: 8, rows: 1_000, rate: rate}
-	if a.window, err = l.measure(ctx, p, b.sizes.warm, b.sizes.heldFor); err != nil {
-		return a, fmt.Errorf("%w\n%s", err, p.output())
-	}
-	s, err := p.status(ctx)
-	if err != nil {
-		return a, err
-	}
-	marks := s.Streams[0]
-	perMessage := float64(l.accepted.Load()) / float64(marks.Head)
-	a.unapplied = float64(marks.Head-marks.Applied) * perMessage
-	a.unlanded = float64(marks.Head-marks.Landed) * perMessage
-	took, err := p.caughtUp(ctx, time.Minute)
-	if err != nil {
-		return a, err
-	}
-	a.caughtUp = took.Seconds()
-	// What was put off is paid now: the CPU time of catching up belongs to the events.
-	end, err := p.cpu()
-	a.serverCPU = end - a.cpuBegan
-	return a, err
+func (b *bench) runAll(ctx context.Context, rate float64) (served, error) {
+	return b.runServer(ctx, true, &load{clients: 8, rows: 1_000, rate: rate}, b.sizes.heldFor, "--batch-schedule", "off", "--log-max-bytes", "40GB")
 }

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -51,6 +52,18 @@ type measurement struct {
 	name string
 	what string
 	run  func(context.Context, *bench) error
+}
+
+// timeLimit bounds a measurement. The longest, memory, takes ten minutes.
+const timeLimit = 15 * time.Minute
+
+func (m measurement) bounded(ctx context.Context, b *bench) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeLimit, fmt.Errorf("not done in %s", timeLimit))
+	defer cancel()
+	if err := m.run(ctx, b); err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	return nil
 }
 
 var measurements = []measurement{
@@ -142,8 +155,7 @@ func (c *commandLine) measure(ctx context.Context, s sizes, stdout, stderr io.Wr
 		return err
 	}
 	for _, m := range chosen {
-		if err = m.run(ctx, b); err != nil {
-			err = fmt.Errorf("%s: %w", m.name, err)
+		if err = m.bounded(ctx, b); err != nil {
 			break
 		}
 	}

@@ -76,8 +76,8 @@ var quickSizes = sizes{
 	name: "quick", repeats: 1, warm: 300 * time.Millisecond, window: 1500 * time.Millisecond,
 	batches: []int{1, 100, 1_000, 10_000}, heldFor: 4 * time.Second,
 	blockRows: []int{1_000, 10_000, 20_000, 100_000}, views: []int{1, 10, 100}, compute: 300 * time.Millisecond,
-	landRows: 400_000, batchRows: 600_000,
-	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 8 * time.Second, batchEvery: 5 * time.Second,
+	landRows: 300_000, batchRows: 400_000,
+	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 6 * time.Second, batchEvery: 5 * time.Second,
 	queryRows: 1_000_000, queryFor: 1500 * time.Millisecond,
 	restarts:   []int{100_000, 1_000_000},
 	memoryRate: 20_000, memoryEarly: 20 * time.Second, memoryLate: 60 * time.Second, memoryBatch: 10 * time.Second,
@@ -163,6 +163,15 @@ func atMost(v float64) *Target  { return &Target{Value: v, AtMost: true} }
 func (b *bench) add(r Result) {
 	if len(r.Runs) > 0 {
 		r.Value = median(r.Runs)
+	}
+	// A busy machine may leave no time for a single sample.
+	none := func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+	r.More = slices.DeleteFunc(r.More, func(f Figure) bool { return none(f.Value) })
+	if none(r.Limit) {
+		r.Limit = 0
+	}
+	if none(r.Value) {
+		r.Value, r.Target, r.Note = 0, nil, "no sample"
 	}
 	if r.Limit > 0 {
 		r.Ratio = r.Value / r.Limit
