@@ -51,7 +51,7 @@ func serveS3(ctx context.Context, dir string) (lake.S3Options, error) {
 	go func() {
 		failed <- embedgw.RunVersityGW(ctx, be, &embedgw.Config{
 			RootUserAccess: options.AccessKey, RootUserSecret: options.SecretKey, Region: "us-east-1", Ports: []string{addr},
-			MaxConnections: 1000, MaxRequests: 500, MultipartMaxParts: 10000, Quiet: true, KeepAlive: true, IAMDir: side,
+			MaxConnections: 1000, MaxRequests: 500, MultipartMaxParts: 10000, Quiet: true, KeepAlive: true, IAMDir: side, IAMCacheDisable: true, // its pruner would spin
 		})
 	}()
 	return options, until(ctx, 5*time.Second, 25*time.Millisecond, func() (bool, error) {

@@ -124,8 +124,9 @@ func describeField(f deltaField) string {
 
 // parquetNode gives the Parquet form of a column, with the encoding that was
 // smallest for its kind of values: deltas for what is counted or measured in
-// whole numbers, a dictionary for text until the text turns out not to repeat.
-func parquetNode(c event.Column) parquet.Node {
+// whole numbers, a dictionary for text until the text turns out not to repeat. Text
+// that is known not to repeat, as ids, gets none: filling it is half of the work.
+func parquetNode(c event.Column, unique bool) parquet.Node {
 	var n parquet.Node
 	switch c.Kind {
 	case event.Boolean:
@@ -145,7 +146,10 @@ func parquetNode(c event.Column) parquet.Node {
 	case event.Decimal:
 		n = decimalNode(c.Type)
 	case event.Varchar, event.JSON:
-		n = parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
+		n = parquet.String()
+		if !unique {
+			n = parquet.Encoded(n, &parquet.RLEDictionary)
+		}
 	case event.Blob:
 		n = parquet.Leaf(parquet.ByteArrayType)
 	case event.Date:
@@ -197,7 +201,7 @@ func (g orderedGroup) Fields() []parquet.Field {
 func parquetSchema(s *event.Schema) *parquet.Schema {
 	g := orderedGroup{parquet.Group{}, map[string]int{}}
 	for i, c := range s.Relation() {
-		g.Group[c.Name] = parquetNode(c)
+		g.Group[c.Name] = parquetNode(c, i == s.IDColumn || c.Kind == event.JSON)
 		g.order[c.Name] = i
 	}
 	return parquet.NewSchema(s.Stream, g)

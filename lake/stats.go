@@ -190,12 +190,12 @@ func floorDiv(a, b int64) int64 {
 }
 
 // encodeStats writes the statistics of a file.
-func encodeStats(rows int64, columns []event.Column, stats []columnStats) (string, error) {
+func encodeStats(rows int64, columns []*columnWriter) (string, error) {
 	out := fileStats{rows, map[string]any{}, map[string]any{}, map[string]any{}}
-	for i, c := range columns {
-		out.NullCount[c.Name] = stats[i].nulls
-		if lo, hi, ok := stats[i].bounds(); ok {
-			out.MinValues[c.Name], out.MaxValues[c.Name] = lo, hi
+	for _, c := range columns {
+		out.NullCount[c.column.Name] = c.stats.nulls
+		if lo, hi, ok := c.stats.bounds(); ok {
+			out.MinValues[c.column.Name], out.MaxValues[c.column.Name] = lo, hi
 		}
 	}
 	text, err := json.Marshal(out)

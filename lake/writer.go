@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"unsafe"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/google/uuid"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -44,19 +41,16 @@ type DataFile struct {
 // is used by one goroutine.
 type FileWriter struct {
 	schema  *event.Schema
-	columns []event.Column
+	columns []*columnWriter
 	local   string
 	file    *os.File
 	buf     *bufio.Writer
 	out     *parquet.GenericWriter[any]
-	stats   []columnStats
 	rows    int64
 	group   int // rows of the open row group
 	epoch   uint32
 	part    uint32
 	seqs    [2]uint64
-	scratch []parquet.Value
-	bytes   []byte // backs the wide decimals of scratch
 }
 
 // NewFileWriter begins a file, with a name that no other file will have, in
@@ -67,17 +61,14 @@ func NewFileWriter(schema *event.Schema, dir string) (*FileWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data file: %w", err)
 	}
-	w := &FileWriter{schema: schema, columns: schema.Relation(), local: path, file: f, buf: bufio.NewWriterSize(f, 256<<10)}
-	for _, c := range w.columns {
-		w.stats = append(w.stats, newColumnStats(c))
-	}
+	w := &FileWriter{schema: schema, local: path, file: f, buf: bufio.NewWriterSize(f, 256<<10)}
 	options := []parquet.WriterOption{
 		parquetSchema(schema),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		parquet.DictionaryMaxBytes(dictionaryBytes),
 		parquet.CreatedBy("tailwater", "", ""),
 	}
-	for _, c := range w.columns {
+	for _, c := range schema.Relation() {
 		if c.Kind == event.Float || c.Kind == event.Double {
 			// Bounds leave NaN out, and engines to which NaN is the greatest value
 			// would skip row groups that hold it.
@@ -85,6 +76,9 @@ func NewFileWriter(schema *event.Schema, dir string) (*FileWriter, error) {
 		}
 	}
 	w.out = parquet.NewGenericWriter[any](w.buf, options...)
+	for i, c := range schema.Relation() {
+		w.columns = append(w.columns, newColumnWriter(c, i, w.out.ColumnWriters()[i]))
+	}
 	return w, nil
 }
 
@@ -110,10 +104,8 @@ func (w *FileWriter) Write(b *event.Block) error {
 	}
 	for from := 0; from < n; {
 		to := min(n, from+groupRows-w.group)
-		for i := range w.columns {
-			if err := w.column(i, b.Column(i), from, to); err != nil {
-				return fmt.Errorf("data file %s: column %q: %w", filepath.Base(w.local), w.columns[i].Name, err)
-			}
+		if err := writeColumns(w.columns, b, from, to); err != nil {
+			return fmt.Errorf("data file %s: %w", filepath.Base(w.local), err)
 		}
 		if w.group += to - from; w.group == groupRows {
 			if err := w.out.Flush(); err != nil {
@@ -128,107 +120,13 @@ func (w *FileWriter) Write(b *event.Block) error {
 	return nil
 }
 
-// valueChunk is how many values go to the encoder at a time: what stays in the
-// processor's cache.
-const valueChunk = 1024
-
-func (w *FileWriter) column(i int, a arrow.Array, from, to int) error {
-	if w.columns[i].NotNull && a.NullN() > 0 {
-		return errors.New("a NULL in a column that is NOT NULL")
-	}
-	out := w.out.ColumnWriters()[i]
-	for at := from; at < to; at += valueChunk {
-		if err := w.fill(i, a, at, min(to, at+valueChunk)); err != nil {
-			return err
-		}
-		w.stats[i].observe(w.scratch)
-		if _, err := out.WriteRowValues(w.scratch); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fill puts rows [from, to) of column i into scratch. Strings refer to the
-// array's memory; the encoder copies them.
-func (w *FileWriter) fill(i int, a arrow.Array, from, to int) error {
-	w.scratch, w.bytes = w.scratch[:0], w.bytes[:0]
-	def := 1
-	if w.columns[i].NotNull {
-		def = 0
-	}
-	value, err := w.valuer(w.columns[i].Type, a)
-	if err != nil {
-		return err
-	}
-	for row := from; row < to; row++ {
-		if a.IsNull(row) {
-			w.scratch = append(w.scratch, parquet.NullValue().Level(0, 0, i))
-			continue
-		}
-		w.scratch = append(w.scratch, value(row).Level(0, def, i))
-	}
-	return nil
-}
-
-// valuer gives the function that turns a row of the array into a Parquet value.
-func (w *FileWriter) valuer(t event.Type, a arrow.Array) (func(int) parquet.Value, error) {
-	switch a := a.(type) {
-	case *array.Boolean:
-		return func(r int) parquet.Value { return parquet.BooleanValue(a.Value(r)) }, nil
-	case *array.Int8:
-		return func(r int) parquet.Value { return parquet.Int32Value(int32(a.Value(r))) }, nil
-	case *array.Int16:
-		return func(r int) parquet.Value { return parquet.Int32Value(int32(a.Value(r))) }, nil
-	case *array.Int32:
-		return func(r int) parquet.Value { return parquet.Int32Value(a.Value(r)) }, nil
-	case *array.Int64:
-		if t.Kind == event.Decimal && t.Precision <= 9 {
-			return func(r int) parquet.Value { return parquet.Int32Value(int32(a.Value(r))) }, nil
-		}
-		return func(r int) parquet.Value { return parquet.Int64Value(a.Value(r)) }, nil
-	case *array.Float32:
-		return func(r int) parquet.Value { return parquet.FloatValue(a.Value(r)) }, nil
-	case *array.Float64:
-		return func(r int) parquet.Value { return parquet.DoubleValue(a.Value(r)) }, nil
-	case *array.Decimal128:
-		size := decimalBytes(int(t.Precision))
-		return func(r int) parquet.Value {
-			from := len(w.bytes)
-			w.bytes = appendDecimal(w.bytes, a.Value(r).HighBits(), a.Value(r).LowBits(), size)
-			return parquet.FixedLenByteArrayValue(w.bytes[from:])
-		}, nil
-	case *array.String:
-		return func(r int) parquet.Value { return parquet.ByteArrayValue(unsafeBytes(a.Value(r))) }, nil
-	case *array.Binary:
-		return func(r int) parquet.Value { return parquet.ByteArrayValue(a.Value(r)) }, nil
-	case *array.Date32:
-		return func(r int) parquet.Value { return parquet.Int32Value(int32(a.Value(r))) }, nil
-	case *array.Timestamp:
-		return func(r int) parquet.Value { return parquet.Int64Value(int64(a.Value(r))) }, nil
-	}
-	return nil, fmt.Errorf("no Parquet form for %s", a.DataType())
-}
-
-// appendDecimal appends the last size bytes, big-endian, of a 128-bit integer.
-func appendDecimal(dst []byte, high int64, low uint64, size int) []byte {
-	for i := size - 1; i >= 0; i-- {
-		if i >= 8 {
-			dst = append(dst, byte(high>>(8*(i-8))))
-		} else {
-			dst = append(dst, byte(low>>(8*i)))
-		}
-	}
-	return dst
-}
-
 // Finish completes the file. Its bytes are handed to the system, not yet synced:
 // the bucket's PutFile does that. An empty file is removed and reported as nil.
 func (w *FileWriter) Finish() (*DataFile, error) {
 	if w.rows == 0 {
 		return nil, w.Abort()
 	}
-	stats, err := encodeStats(w.rows, w.columns, w.stats)
+	stats, err := encodeStats(w.rows, w.columns)
 	if err == nil {
 		err = w.out.Close()
 	}
@@ -255,6 +153,3 @@ func (w *FileWriter) Finish() (*DataFile, error) {
 func (w *FileWriter) Abort() error {
 	return errors.Join(w.file.Close(), os.Remove(w.local))
 }
-
-// unsafeBytes views a string's bytes without a copy; nobody writes to them.
-func unsafeBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
