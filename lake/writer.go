@@ -69,9 +69,14 @@ func NewFileWriter(schema *event.Schema, dir string) (*FileWriter, error) {
 		parquet.CreatedBy("tailwater", "", ""),
 	}
 	for _, c := range schema.Relation() {
-		if c.Kind == event.Float || c.Kind == event.Double {
+		switch c.Kind {
+		case event.Float, event.Double:
 			// Bounds leave NaN out, and engines to which NaN is the greatest value
 			// would skip row groups that hold it.
+			options = append(options, parquet.SkipPageBounds(c.Name))
+		case event.Varchar, event.JSON, event.Blob:
+			// Texts come in any order, so that every page has about the same bounds:
+			// finding them is work for nothing. The add's statistics have the file's.
 			options = append(options, parquet.SkipPageBounds(c.Name))
 		}
 	}

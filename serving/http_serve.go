@@ -54,8 +54,11 @@ func run(h handler, w http.ResponseWriter, r *http.Request) (err error) {
 
 func (s *server) log(r *http.Request, f failure, known bool, err error, took time.Duration) {
 	level := slog.LevelInfo
-	if !known {
+	switch {
+	case !known:
 		level = slog.LevelError
+	case r.URL.Path == "/readyz":
+		level = slog.LevelDebug // asked every second, by those who know what it means
 	}
 	s.cfg.Log.Log(r.Context(), level, "request failed", "request_id", r.Header.Get(headerRequestID), "method", r.Method,
 		"path", r.URL.Path, "status", f.status, "code", f.code, "error", err.Error(), "elapsed_ms", took.Milliseconds())
