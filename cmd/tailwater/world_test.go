@@ -60,6 +60,8 @@ type world struct {
 	last   event.Position
 	dead   int // refused records acknowledged
 	trace  []string
+
+	followers map[string]*follower // of live views
 }
 
 // ground is what a node stands on: the in-memory parts, or real ones.
@@ -134,7 +136,7 @@ func worldProject(t *testing.T) *project.Project {
 }
 
 func newWorld(t *testing.T, seed uint64, g ground) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), project: worldProject(t), ground: g, ids: map[string]bool{}, lastQ: event.Cut{}}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), project: worldProject(t), ground: g, ids: map[string]bool{}, lastQ: event.Cut{}, followers: map[string]*follower{}}
 	w.start()
 	t.Cleanup(func() {
 		if w.node != nil {
@@ -202,6 +204,7 @@ func (w *world) step() {
 		{"count", 60, w.countSQL},
 		{"filter", 60, w.filtered},
 		{"check", 30, w.check},
+		{"live", 60, w.live},
 		{"land", 50, w.land},
 		{"batch", 40, func() { w.batch(batch.OnDemand, false) }},
 		{"scheduled", 20, func() { w.batch(batch.OnSchedule, false) }},
