@@ -22,6 +22,7 @@ import (
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/project"
 	"github.com/tailwater/tailwater/serving"
+	"github.com/tailwater/tailwater/serving/ui"
 	"github.com/tailwater/tailwater/stream"
 	"github.com/tailwater/tailwater/view"
 )
@@ -96,9 +97,20 @@ func (srv *server) listen(s config.Settings, logger *slog.Logger) error {
 	return nil
 }
 
-func (srv *server) handle(h http.Handler) { srv.handler.Store(&h) }
+// handle puts the page before h. It is there from the start on: it tells whoever
+// looks what start-up is doing.
+func (srv *server) handle(h http.Handler) {
+	mux := http.NewServeMux()
+	page := ui.Handler()
+	mux.Handle("GET /{$}", page)
+	mux.Handle("GET /assets/", page)
+	mux.Handle("/", h)
+	var all http.Handler = mux
+	srv.handler.Store(&all)
+}
 
-// starting answers everything but /healthz with 503 and what start-up is doing.
+// starting answers everything but /healthz and the page with 503 and what start-up
+// is doing.
 func (srv *server) starting(what string) {
 	srv.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

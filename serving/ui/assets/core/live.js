@@ -1,0 +1,247 @@
+// Live views: the rows of a view, kept up to date by the server's stream of
+// changes. Whoever shows a view holds a LiveView; the hub decides which of them
+// hold a connection.
+
+import { viewPath } from './api.js';
+import { EventStream } from './events.js';
+import { millis } from './format.js';
+
+// A browser opens six connections to one host, over all its tabs; status, checks
+// and queries need some of them.
+const connectionsMost = 3;
+// How long a view that has to share a connection keeps it, from its snapshot on.
+const turnMs = 1200;
+
+// A LiveView holds rows as {key, row, batch}: the merged answer, and what the
+// warehouse alone answers. Of a windowed view it holds the newest windows.
+export class LiveView {
+  rows = new Map();
+  cut = {};
+  batched = {};
+  batchedWatermark = null;
+  complete = true;
+  loaded = false; // a snapshot has been there
+  error = null; // why the server refuses to stream this
+  #hub;
+  #stream = null;
+  #askedFrom = null;
+  #watchers = new Set();
+
+  constructor(hub, view, { windows = 60, everyMs = 250 } = {}) {
+    this.#hub = hub;
+    this.view = view;
+    this.everyMs = everyMs;
+    this.windows = view.window ? windows : 0;
+    this.wanted = true;
+    this.servedAt = 0;
+    this.startColumn = view.columns.find((c) => c.role === 'window_start')?.name;
+    this.stepMs = view.window?.slide_ms || view.window?.size_ms || 0;
+  }
+
+  // watch calls back with ('snapshot' | 'change' | 'refused', keys that differ).
+  watch(watcher) {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  // want says whether anybody looks at it: a card out of sight needs no stream.
+  want(wanted) {
+    this.wanted = wanted;
+    this.#hub.schedule();
+  }
+
+  // show changes how many of the newest windows are held; 0 holds all.
+  show(windows) {
+    this.windows = windows;
+    this.error = null;
+    this.suspend();
+    this.#hub.schedule();
+  }
+
+  close() {
+    this.#hub.remove(this);
+    this.#watchers.clear();
+    this.suspend();
+  }
+
+  get open() {
+    return this.#stream !== null;
+  }
+
+  resume() {
+    if (this.#stream || this.error) return;
+    const query = new URLSearchParams({ every: `${this.everyMs}ms` });
+    this.#askedFrom = this.#coarse(this.#from());
+    if (this.#askedFrom !== null) query.set('from', new Date(this.#askedFrom).toISOString());
+    this.#stream = new EventStream(`${viewPath(this.view.view)}/live?${query}`, {
+      onEvent: (name, data) => this.#onEvent(name, data),
+      onRefused: (error) => this.#onRefused(error),
+    });
+  }
+
+  suspend() {
+    this.#stream?.close();
+    this.#stream = null;
+  }
+
+  retry() {
+    this.#stream?.retry();
+  }
+
+  start(row) {
+    return millis(row[this.startColumn]);
+  }
+
+  // #from is the start of the oldest window to show, as far as it is known.
+  #from() {
+    if (!this.windows || !this.stepMs) return null;
+    const newest = this.#newest() ?? this.#hub.watermark(this.view.stream);
+    if (!Number.isFinite(newest)) return null;
+    return Math.floor(newest / this.stepMs) * this.stepMs - (this.windows - 1) * this.stepMs;
+  }
+
+  // #coarse rounds down to half of what is shown: pages that ask for the same
+  // share the server's work.
+  #coarse(from) {
+    if (from === null) return null;
+    const grid = Math.ceil(this.windows / 2) * this.stepMs;
+    return Math.floor(from / grid) * grid;
+  }
+
+  #newest() {
+    let newest = null;
+    for (const { row } of this.rows.values()) {
+      const start = this.start(row);
+      if (newest === null || start > newest) newest = start;
+    }
+    return newest;
+  }
+
+  #onEvent(name, data) {
+    if (name !== 'snapshot' && name !== 'change') return;
+    const before = this.rows;
+    if (name === 'snapshot') this.rows = new Map();
+    const changed = new Set();
+    for (const entry of data.rows) {
+      const old = before.get(entry.key);
+      if (entry.row === null) this.rows.delete(entry.key);
+      else this.rows.set(entry.key, entry);
+      if (!old || !entry.row || !sameRow(old.row, entry.row)) changed.add(entry.key);
+    }
+    this.cut = data.cut ?? this.cut;
+    this.batched = data.batched ?? this.batched;
+    if (data.batched_watermark !== undefined) this.batchedWatermark = data.batched_watermark;
+    this.complete = data.complete !== false;
+    this.#slide();
+    if (name === 'snapshot') this.#hub.served(this);
+    const first = !this.loaded;
+    this.loaded = true;
+    this.#tell(first ? 'snapshot' : name, first ? new Set() : changed);
+  }
+
+  // #slide drops windows that have moved out of sight. Far beyond what was asked
+  // for, it asks anew: else each snapshot would bring them back.
+  #slide() {
+    const from = this.#from();
+    if (from === null) return;
+    for (const [key, { row }] of this.rows) {
+      if (this.start(row) < from) this.rows.delete(key);
+    }
+    const slidMs = this.#askedFrom === null ? (this.rows.size > 0 ? Infinity : 0) : from - this.#askedFrom;
+    if (slidMs > this.windows * this.stepMs) {
+      this.suspend();
+      this.#hub.schedule();
+    }
+  }
+
+  #onRefused(error) {
+    this.#stream = null;
+    if (error.code === 'result_too_large' && this.windows > 1) {
+      this.windows = Math.ceil(this.windows / 2);
+      this.#hub.schedule();
+      return;
+    }
+    this.error = error;
+    this.#hub.served(this);
+    this.#tell('refused', new Set());
+  }
+
+  #tell(kind, keys) {
+    for (const watcher of [...this.#watchers]) watcher(kind, keys);
+  }
+}
+
+function sameRow(a, b) {
+  return Object.keys(b).every((name) => String(a[name]) === String(b[name]));
+}
+
+// The Hub shares out connections. Up to connectionsMost views hold one each; of
+// more, all but one hold theirs and the rest take turns with the last.
+export class Hub {
+  #views = new Set();
+  #awake = true;
+  #timer = 0;
+  #turn = null;
+  #status;
+
+  constructor(status) {
+    this.#status = status;
+  }
+
+  open(view, options) {
+    const live = new LiveView(this, view, options);
+    this.#views.add(live);
+    // The caller watches first.
+    queueMicrotask(() => this.schedule());
+    return live;
+  }
+
+  remove(live) {
+    this.#views.delete(live);
+    if (this.#turn === live) this.#turn = null;
+    this.schedule();
+  }
+
+  // wake or let sleep: a page that nobody sees holds no connections.
+  setAwake(awake) {
+    this.#awake = awake;
+    this.schedule();
+  }
+
+  // retry ends all waiting: the server is back.
+  retry() {
+    for (const live of this.#views) live.retry();
+  }
+
+  watermark(stream) {
+    return millis(this.#status.value?.streams.find((s) => s.stream === stream)?.watermark);
+  }
+
+  served(live) {
+    live.servedAt = performance.now();
+    if (live !== this.#turn) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#turn = null;
+      this.schedule();
+    }, turnMs);
+  }
+
+  schedule() {
+    const wanting = [...this.#views].filter((live) => live.wanted && !live.error && this.#awake);
+    let holding = wanting;
+    if (wanting.length > connectionsMost) {
+      const sharing = wanting.slice(connectionsMost - 1);
+      if (!sharing.includes(this.#turn)) {
+        this.#turn = sharing.reduce((a, b) => (b.servedAt < a.servedAt ? b : a));
+      }
+      holding = [...wanting.slice(0, connectionsMost - 1), this.#turn];
+    } else {
+      this.#turn = null;
+    }
+    for (const live of this.#views) {
+      if (!holding.includes(live)) live.suspend();
+    }
+    for (const live of holding) live.resume();
+  }
+}

@@ -1,0 +1,45 @@
+// A value that tells when it changes. watch calls at once and returns the way out.
+
+export class Signal {
+  #watchers = new Set();
+
+  constructor(value) {
+    this.value = value;
+  }
+
+  set(value) {
+    this.value = value;
+    for (const watcher of [...this.#watchers]) {
+      if (this.#watchers.has(watcher)) watcher(value);
+    }
+  }
+
+  watch(watcher) {
+    this.#watchers.add(watcher);
+    watcher(this.value);
+    return () => this.#watchers.delete(watcher);
+  }
+}
+
+// Cleanup collects what a panel must undo when it goes.
+export class Cleanup {
+  #steps = [];
+
+  add(step) {
+    this.#steps.push(step);
+  }
+
+  listen(target, type, handler, options) {
+    target.addEventListener(type, handler, options);
+    this.add(() => target.removeEventListener(type, handler, options));
+  }
+
+  every(ms, work) {
+    const timer = setInterval(work, ms);
+    this.add(() => clearInterval(timer));
+  }
+
+  run() {
+    for (const step of this.#steps.splice(0).reverse()) step();
+  }
+}
