@@ -3,6 +3,7 @@
 
 import { ApiError, failure, unreachable } from './api.js';
 import { parse } from './exact.js';
+import { guarded } from './signal.js';
 
 const firstWaitMs = 250;
 const longestWaitMs = 5000;
@@ -48,8 +49,8 @@ export class EventStream {
       if (!response.ok) throw await failure(response);
       await this.#read(response.body.getReader());
     } catch (err) {
+      // Whatever else it is, the connection is gone.
       if (err instanceof ApiError) error = err;
-      else if (err instanceof SyntaxError || err instanceof TypeError) console.debug('live stream:', err);
     }
     this.#abort = null;
     if (this.#closed) return;
@@ -91,6 +92,6 @@ export class EventStream {
     }
     if (!data.length || this.#closed) return;
     this.#waitMs = firstWaitMs;
-    this.#handlers.onEvent(name, parse(data.join('\n')));
+    guarded(() => this.#handlers.onEvent(name, parse(data.join('\n'))));
   }
 }

@@ -5,6 +5,7 @@
 import { viewPath } from './api.js';
 import { EventStream } from './events.js';
 import { millis } from './format.js';
+import { guarded } from './signal.js';
 
 // A browser opens six connections to one host, over all its tabs; status, checks
 // and queries need some of them.
@@ -167,7 +168,7 @@ export class LiveView {
   }
 
   #tell(kind, keys) {
-    for (const watcher of [...this.#watchers]) watcher(kind, keys);
+    for (const watcher of [...this.#watchers]) guarded(watcher, kind, keys);
   }
 }
 

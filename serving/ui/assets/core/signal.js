@@ -1,5 +1,14 @@
 // A value that tells when it changes. watch calls at once and returns the way out.
 
+// guarded calls, and keeps one panel's mistake from stopping the others.
+export function guarded(call, ...args) {
+  try {
+    call(...args);
+  } catch (err) {
+    reportError(err);
+  }
+}
+
 export class Signal {
   #watchers = new Set();
 
@@ -10,13 +19,13 @@ export class Signal {
   set(value) {
     this.value = value;
     for (const watcher of [...this.#watchers]) {
-      if (this.#watchers.has(watcher)) watcher(value);
+      if (this.#watchers.has(watcher)) guarded(watcher, value);
     }
   }
 
   watch(watcher) {
     this.#watchers.add(watcher);
-    watcher(this.value);
+    guarded(watcher, this.value);
     return () => this.#watchers.delete(watcher);
   }
 }
@@ -40,6 +49,6 @@ export class Cleanup {
   }
 
   run() {
-    for (const step of this.#steps.splice(0).reverse()) step();
+    for (const step of this.#steps.splice(0).reverse()) guarded(step);
   }
 }

@@ -7,20 +7,25 @@ import { Cleanup } from '../core/signal.js';
 
 const trailMs = 120000;
 
-// words say what the number is worth: {number, tone: 'good' | 'stale' | 'bad' | 'unknown', text}.
+// words say what the number is worth: {number, tone, stamp, text}. The tone is
+// 'good', 'partial', 'stale', 'unknown' or 'bad'.
 export function words(total, connection, now = Date.now()) {
   if (total.difference === null) {
     const why = connection.state === 'ready' ? (total.views ? 'the first check is running' : 'there is no view to check') : connection.state;
-    return { number: '—', tone: 'unknown', text: `Not proven yet: ${why}.` };
+    return { number: '–', tone: 'unknown', stamp: '', text: `Not proven yet: ${why}.` };
   }
-  const age = ago(now - total.oldestAt);
-  const all = total.views === 1 ? 'the view' : `all ${total.views} views`;
-  const proven = total.proven < total.views ? `${total.proven} of ${total.views} views proven so far` : `${all} proven within the last ${age.replace(' ago', '').replace('just now', 'second')}`;
-  const tone = total.difference > 0 ? 'bad' : total.stale ? 'stale' : 'good';
-  const text = total.difference > 0
-    ? 'The views and the raw events disagree. The rows are below.'
-    : total.stale ? `Last proven ${ago(now - total.newest.provenAt)}; it is proven again as soon as the server answers.` : `${proven[0].toUpperCase()}${proven.slice(1)}.`;
-  return { number: exact(total.difference), tone, text };
+  const number = exact(total.difference);
+  if (total.difference > 0) {
+    return { number, tone: 'bad', stamp: total.stale ? 'last known' : '', text: 'The views and the raw events disagree. The rows are below.' };
+  }
+  if (total.stale) {
+    return { number, tone: 'stale', stamp: 'last known', text: `Last proven ${ago(now - total.newest.provenAt)}; it is proven again as soon as the server answers.` };
+  }
+  if (total.proven < total.views) {
+    return { number, tone: 'partial', stamp: 'so far', text: `${total.proven} of ${total.views} views proven so far.` };
+  }
+  const age = ago(now - total.oldestAt).replace(' ago', '').replace('just now', 'second');
+  return { number, tone: 'good', stamp: '', text: `${total.views === 1 ? 'The view' : `All ${total.views} views`} proven within the last ${age}.` };
 }
 
 export const differencePanel = {
@@ -48,7 +53,7 @@ export const differencePanel = {
       const said = words(total, store.connection.value, now);
       section.dataset.tone = said.tone;
       set(number, said.number);
-      set(stamp, said.tone === 'stale' ? 'last known' : '');
+      set(stamp, said.stamp);
       set(text, said.text);
       set(cut, total.newest ? `${total.newest.view} at ${positions(total.newest.cut)}` : '');
       drawProofs(proofs, lines, store, now);

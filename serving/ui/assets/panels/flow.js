@@ -13,10 +13,10 @@ export const flowPanel = {
   mount(el, { store }) {
     const cleanup = new Cleanup();
     let chosen = null;
-    const tabs = h('div', { class: 'tabs', role: 'group', 'aria-label': 'Stream' });
+    const tabs = h('div', { class: 'tabs', role: 'group', 'aria-label': 'Stream', hidden: true });
     const spark = new Spark({ width: 160, height: 30 });
     const node = (name, mark, title, extra) => {
-      const n = { value: h('b', {}), about: h('span', { class: 'flow-about' }) };
+      const n = { value: h('b', {}, '–'), about: h('span', { class: 'flow-about' }, '\u00a0') };
       n.el = h('div', { class: `flow-node flow-${name}` }, h('span', { class: 'flow-name' }, title, mark && h('abbr', { title: marks[mark] }, mark)), n.value, n.about, extra);
       return n;
     };

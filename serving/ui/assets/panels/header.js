@@ -53,9 +53,9 @@ export const headerPanel = {
       set(number, said.number);
       drawBanner(banner, connection, store);
       document.body.dataset.connection = connection.state === 'lost' ? 'lost' : 'there';
-      document.title = `${said.number === '—' ? '' : `${said.number} · `}Tailwater`;
+      document.title = `${said.tone === 'unknown' ? '' : `${said.number} · `}Tailwater`;
       // Said when it changes, not each second.
-      const tone = { good: 'proven', stale: 'last known', bad: 'the views are wrong', unknown: 'not proven yet' }[said.tone];
+      const tone = { good: 'proven', partial: 'so far', stale: 'last known', bad: 'the views are wrong', unknown: 'not proven yet' }[said.tone];
       set(spoken, `Difference ${said.number}, ${tone}. Server ${states[connection.state]}.`);
     };
     cleanup.add(store.connection.watch(draw));

@@ -45,9 +45,10 @@ export function mountPlot(el, { live, view, most = 10 }) {
   function draw() {
     const entries = [...live.rows.values()];
     stage.classList.toggle('is-empty', entries.length === 0);
-    set(empty, live.error ? live.error.message : !live.loaded ? 'waiting for the first answer' : entries.length ? '' : `no events of ${view.stream} in this view yet`);
-    empty.hidden = !empty.textContent;
-    set(note, live.error?.hint ?? (view.window && entries.length ? caption(live, view) : ''));
+    const nothing = live.loaded && !entries.length;
+    set(empty, live.error ? live.error.message : nothing ? `no events of ${view.stream} in this view yet` : live.loaded ? '' : 'waiting for the first answer');
+    empty.hidden = !empty.textContent || (single && !live.error);
+    set(note, live.error?.hint ?? (nothing ? `send some: tailwater send ${view.stream} FILE` : view.window && live.loaded ? caption(live, view) : ''));
     if (!live.loaded) return;
     if (single) return picture.update(entries[0]);
     const sums = addUp(entries, measure);

@@ -32,7 +32,7 @@ export function mountProof(el, { store, announce }, view) {
     const proven = Boolean(r?.provenAt);
     const lost = store.connection.value.state !== 'ready';
     section.dataset.tone = !proven ? 'unknown' : r.difference > 0 ? 'bad' : lost ? 'stale' : 'good';
-    set(number, proven ? exact(r.difference) : '—');
+    set(number, proven ? exact(r.difference) : '–');
     set(text, proven ? `${plural(r.rows, 'row')} compared ${ago(Date.now() - r.provenAt)}, in ${duration(r.elapsed_ms)}` : 'not proven yet');
     set(cut, proven ? `at ${positions(r.cut)}` : '');
     set(problem, r?.error && !r.error.unreachable ? `${r.error.message}${r.error.hint ? ` — ${r.error.hint}` : ''}` : '');

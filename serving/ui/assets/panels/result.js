@@ -29,7 +29,7 @@ function split(message) {
   return at < 0 ? [message, ''] : [message.slice(0, at), message.slice(at + 2)];
 }
 
-// caret points at a position, which counts bytes from 1.
+// caret points at a position, which counts characters from 1.
 export function caret(statement, position) {
   const at = offset(statement, position);
   const start = statement.lastIndexOf('\n', at - 1) + 1;
@@ -39,8 +39,8 @@ export function caret(statement, position) {
   return `${head}${statement.slice(start, end < 0 ? undefined : end)}\n${' '.repeat(head.length + at - start)}^`;
 }
 
-// offset turns a count of UTF-8 bytes into an index of the string.
+// offset turns a count of characters into an index of the string, whose units are
+// smaller than some characters.
 export function offset(statement, position) {
-  const bytes = new TextEncoder().encode(statement).slice(0, position - 1);
-  return new TextDecoder().decode(bytes).length;
+  return [...statement].slice(0, position - 1).join('').length;
 }

@@ -7,20 +7,23 @@ import { cell, plural } from '../core/format.js';
 import { Cleanup } from '../core/signal.js';
 import { addUp, summary } from './measures.js';
 
-const firstRows = 100;
+// A phone shows what is below the rows too.
+const firstRows = () => (innerWidth < 700 ? 20 : 100);
 const numberType = /INT|DECIMAL|DOUBLE|FLOAT|REAL/;
+
+const classes = (c) => `column-${c.role}${numberType.test(c.type) ? ' right' : ''}`;
 
 export function mountRows(el, { live, view }) {
   const cleanup = new Cleanup();
   const columns = view.columns;
   const order = { column: view.window ? 'window_start' : (columns.find((c) => c.additive) ?? columns[0]).name, down: true };
-  let most = firstRows;
+  let most = firstRows();
   let wanted = '';
   const lines = new Map();
 
   const heads = columns.map((c) => {
     const button = h('button', { type: 'button', onclick: () => sortBy(c.name) }, c.name);
-    return h('th', { scope: 'col', class: numberType.test(c.type) ? 'right' : '', title: c.type }, button);
+    return h('th', { scope: 'col', class: classes(c), title: c.type }, button);
   });
   const filter = h('input', { class: 'input', type: 'search', placeholder: 'filter rows', 'aria-label': 'filter rows', oninput: () => {
     wanted = filter.value.trim().toLowerCase();
@@ -32,7 +35,7 @@ export function mountRows(el, { live, view }) {
     most += 400;
     ask();
   } }, 'Show more');
-  const section = h('section', { class: 'panel', 'aria-labelledby': 'rows-title' },
+  const section = h('section', { class: 'panel after', 'aria-labelledby': 'rows-title' },
     h('header', { class: 'panel-head' }, h('h2', { id: 'rows-title' }, 'Rows'), count, filter),
     h('div', { class: 'table-box', tabindex: '0', role: 'region', 'aria-label': `rows of ${view.view}` }, h('table', { class: 'table' }, h('thead', {}, h('tr', {}, heads)), body)),
     more);
@@ -50,7 +53,7 @@ export function mountRows(el, { live, view }) {
     const cells = columns.map((c) => {
       const value = h('span');
       const split = c.additive && h('span', { class: 'split', 'aria-hidden': 'true' }, h('i', { class: 'part-batch' }), h('i', { class: 'part-speed' }));
-      return { value, split, td: h('td', { class: numberType.test(c.type) ? 'right' : '' }, value, split) };
+      return { value, split, td: h('td', { class: classes(c) }, value, split) };
     });
     const made = { cells, entry: null, tr: h('tr', {}, cells.map((c) => c.td)) };
     lines.set(entry.key, made);

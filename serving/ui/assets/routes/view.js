@@ -61,7 +61,7 @@ function mountView(el, ctx, view, views) {
 
 function definition(view) {
   const statement = `SELECT * FROM ${quoted(view.view)} LIMIT 100`;
-  return h('section', { class: 'panel', 'aria-labelledby': 'definition-title' },
+  return h('section', { class: 'panel after', 'aria-labelledby': 'definition-title' },
     h('header', { class: 'panel-head' }, h('h2', { id: 'definition-title' }, 'Definition'), h('a', { class: 'button', href: sqlHref(statement) }, 'Query it')),
     h('pre', { class: 'sql-text', tabindex: '0' }, view.sql.trim()),
     h('p', { class: 'note' }, `version ${view.version}`));
@@ -69,7 +69,7 @@ function definition(view) {
 
 function columnList(view) {
   const part = (c) => (c.role === 'measure' ? (c.additive ? 'sum' : 'measure') : c.role.replace('_', ' '));
-  return h('section', { class: 'panel', 'aria-labelledby': 'columns-title' },
+  return h('section', { class: 'panel after', 'aria-labelledby': 'columns-title' },
     h('header', { class: 'panel-head' }, h('h2', { id: 'columns-title' }, 'Columns')),
     h('table', { class: 'table table-still table-small' }, h('tbody', {}, view.columns.map((c) => h('tr', {}, h('th', { scope: 'row' }, c.name), h('td', {}, c.type.toLowerCase()), h('td', { class: 'dim' }, part(c)))))));
 }
