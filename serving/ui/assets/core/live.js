@@ -4,6 +4,7 @@
 
 import { viewPath } from './api.js';
 import { EventStream } from './events.js';
+import { FirstRows } from './first.js';
 import { millis } from './format.js';
 import { guarded } from './signal.js';
 
@@ -21,8 +22,9 @@ export class LiveView {
   batched = {};
   batchedWatermark = null;
   complete = true;
-  loaded = false; // a snapshot has been there
-  error = null; // why the server refuses to stream this
+  loaded = false; // an answer has been there
+  error = null; // why the server refuses to answer
+  limited; // too many rows to follow: rows holds the first ones, without parts
   #hub;
   #stream = null;
   #askedFrom = null;
@@ -32,14 +34,15 @@ export class LiveView {
     this.#hub = hub;
     this.view = view;
     this.everyMs = everyMs;
-    this.windows = view.window ? windows : 0;
+    this.windows = view.window ? Math.min(windows, hub.bounds.get(view.view)?.windows ?? windows) : 0;
+    this.limited = hub.bounds.get(view.view)?.limited ?? false;
     this.wanted = true;
     this.servedAt = 0;
     this.startColumn = view.columns.find((c) => c.role === 'window_start')?.name;
     this.stepMs = view.window?.slide_ms || view.window?.size_ms || 0;
   }
 
-  // watch calls back with ('snapshot' | 'change' | 'refused', keys that differ).
+  // watch calls back when something has come.
   watch(watcher) {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
@@ -55,6 +58,7 @@ export class LiveView {
   show(windows) {
     this.windows = windows;
     this.error = null;
+    this.limited = false;
     this.suspend();
     this.#hub.schedule();
   }
@@ -71,6 +75,10 @@ export class LiveView {
 
   resume() {
     if (this.#stream || this.error) return;
+    if (this.limited) {
+      this.#stream = new FirstRows(this.view, { onRows: (data) => this.#onFirst(data), onRefused: (error) => this.#onRefused(error) });
+      return;
+    }
     const query = new URLSearchParams({ every: `${this.everyMs}ms` });
     this.#askedFrom = this.#coarse(this.#from());
     if (this.#askedFrom !== null) query.set('from', new Date(this.#askedFrom).toISOString());
@@ -120,14 +128,10 @@ export class LiveView {
 
   #onEvent(name, data) {
     if (name !== 'snapshot' && name !== 'change') return;
-    const before = this.rows;
     if (name === 'snapshot') this.rows = new Map();
-    const changed = new Set();
     for (const entry of data.rows) {
-      const old = before.get(entry.key);
       if (entry.row === null) this.rows.delete(entry.key);
       else this.rows.set(entry.key, entry);
-      if (!old || !entry.row || !sameRow(old.row, entry.row)) changed.add(entry.key);
     }
     this.cut = data.cut ?? this.cut;
     this.batched = data.batched ?? this.batched;
@@ -135,9 +139,8 @@ export class LiveView {
     this.complete = data.complete !== false;
     this.#slide();
     if (name === 'snapshot') this.#hub.served(this);
-    const first = !this.loaded;
     this.loaded = true;
-    this.#tell(first ? 'snapshot' : name, first ? new Set() : changed);
+    this.#tell();
   }
 
   // #slide drops windows that have moved out of sight. Far beyond what was asked
@@ -159,26 +162,38 @@ export class LiveView {
     this.#stream = null;
     if (error.code === 'result_too_large' && this.windows > 1) {
       this.windows = Math.ceil(this.windows / 2);
+      this.#hub.bounds.set(this.view.view, { windows: this.windows });
+      this.#hub.schedule();
+      return;
+    }
+    if (error.code === 'result_too_large' && !this.limited) {
+      this.limited = true;
+      this.#hub.bounds.set(this.view.view, { limited: true });
+      this.rows = new Map();
       this.#hub.schedule();
       return;
     }
     this.error = error;
     this.#hub.served(this);
-    this.#tell('refused', new Set());
+    this.#tell();
   }
 
-  #tell(kind, keys) {
-    for (const watcher of [...this.#watchers]) guarded(watcher, kind, keys);
+  #onFirst({ rows, cut, complete }) {
+    this.rows = new Map(rows.map((entry) => [entry.key, entry]));
+    Object.assign(this, { cut, complete, loaded: true });
+    this.#hub.served(this);
+    this.#tell();
   }
-}
 
-function sameRow(a, b) {
-  return Object.keys(b).every((name) => String(a[name]) === String(b[name]));
+  #tell() {
+    for (const watcher of [...this.#watchers]) guarded(watcher);
+  }
 }
 
 // The Hub shares out connections. Up to connectionsMost views hold one each; of
 // more, all but one hold theirs and the rest take turns with the last.
 export class Hub {
+  bounds = new Map(); // view → {windows, limited}: what the server was found to refuse beyond
   #views = new Set();
   #awake = true;
   #timer = 0;

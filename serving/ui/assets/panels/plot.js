@@ -4,9 +4,13 @@
 import { BarChart } from '../chart/bars.js';
 import { RankedBars } from '../chart/ranked.js';
 import { eachFrame, h, set } from '../core/dom.js';
-import { millis, span } from '../core/format.js';
+import { orderOf } from '../core/first.js';
+import { exact, millis, span } from '../core/format.js';
 import { Cleanup } from '../core/signal.js';
 import { addUp, describeWindow, isSingle, keyLabel, measuresOf, partsOf, summary, windowsOf, written } from './measures.js';
+
+// A young view is not drawn as one wide bar, nor an old one with room for its past.
+const windowsLeast = 12;
 
 // Which measure a view was last looked at by.
 const remembered = new Map();
@@ -17,7 +21,8 @@ export function mountPlot(el, { live, view, most = 10 }) {
   const cleanup = new Cleanup();
   const measures = measuresOf(view);
   const single = isSingle(view);
-  let measure = measures.find((m) => m.name === remembered.get(view.view)) ?? measures[0];
+  let chosen = measures.find((m) => m.name === remembered.get(view.view)) ?? measures[0];
+  let measure = chosen;
 
   const total = h('b', { class: 'figure', 'data-total': view.view });
   const batch = h('span', { class: 'legend-value' });
@@ -27,7 +32,7 @@ export function mountPlot(el, { live, view, most = 10 }) {
     h('span', { class: 'legend-part' }, h('i', { class: 'dot dot-speed' }), 'speed ', speed));
   const note = h('p', { class: 'note' });
   const picker = h('select', { class: 'select', 'aria-label': `measure of ${view.view}`, onchange: () => choose(picker.value) },
-    measures.map((m) => h('option', { value: m.name, selected: m === measure }, m.label)));
+    measures.map((m) => h('option', { value: m.name, selected: m === chosen }, m.label)));
   const head = h('div', { class: 'plot-head' },
     h('div', { class: 'plot-sum' }, total, h('span', { class: 'plot-of' }, measures.length > 1 ? picker : measure.label)), parts);
 
@@ -37,18 +42,20 @@ export function mountPlot(el, { live, view, most = 10 }) {
   el.append(single ? '' : head, stage, note);
 
   function choose(name) {
-    measure = measures.find((m) => m.name === name);
+    chosen = measures.find((m) => m.name === name);
     remembered.set(view.view, name);
     ask();
   }
 
   function draw() {
     const entries = [...live.rows.values()];
+    // Of the first rows alone nothing can be added up.
+    measure = live.limited ? { ...chosen, kind: 'value' } : chosen;
     stage.classList.toggle('is-empty', entries.length === 0);
     const nothing = live.loaded && !entries.length;
     set(empty, live.error ? live.error.message : nothing ? `no events of ${view.stream} in this view yet` : live.loaded ? '' : 'waiting for the first answer');
     empty.hidden = !empty.textContent || (single && !live.error);
-    set(note, live.error?.hint ?? (nothing ? `send some: tailwater send ${view.stream} FILE` : view.window && live.loaded ? caption(live, view) : ''));
+    set(note, live.error?.hint ?? (nothing ? `send some: tailwater send ${view.stream} FILE` : live.loaded ? caption(live, view) : ''));
     if (!live.loaded) return;
     if (single) return picture.update(entries[0]);
     const sums = addUp(entries, measure);
@@ -67,7 +74,8 @@ export function mountPlot(el, { live, view, most = 10 }) {
     const last = bars.at(-1);
     const step = live.stepMs || (last ? last.end - last.start : 1);
     const to = last ? last.start + step : 1;
-    const from = last ? (live.windows && live.stepMs ? to - live.windows * step : bars[0].start) : 0;
+    const first = bars[0]?.start ?? 0;
+    const from = live.windows && live.stepMs ? Math.max(to - live.windows * step, Math.min(first, to - windowsLeast * step)) : first;
     picture.update({ bars, from, to, cut: millis(live.batchedWatermark), describe: (bar) => describeWindow(bar, view, measure) });
   }
 
@@ -90,6 +98,11 @@ export function mountPlot(el, { live, view, most = 10 }) {
 }
 
 function caption(live, view) {
+  if (live.limited) {
+    const by = orderOf(view);
+    return `more rows than can be followed: the first ${exact(live.rows.size)}${by ? ` by ${by}` : ''}, now and then, their parts not told apart`;
+  }
+  if (!view.window) return '';
   const last = live.windows ? `the last ${live.windows} windows` : 'all windows';
   return view.window.size_ms ? `${last} of a ${span(view.window.size_ms)}`.replace('a hour', 'an hour').replace(/a (\d)/, '$1') : last;
 }

@@ -72,6 +72,8 @@ export function mountRows(el, { live, view }) {
       value.className = `cell-${shown.kind}`;
       td.title = shown.title ?? '';
       if (!split) continue;
+      split.hidden = live.limited;
+      if (live.limited) continue;
       const sums = addUp([entry], { ...c, kind: 'sum', label: c.name });
       td.title = summary(sums, { ...c, label: c.name });
       const share = Math.max(0, Math.min(100, (100 * Number(sums.batch)) / (Number(sums.total) || 1)));
