@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -135,11 +137,27 @@ func TestAnEventIsSeenAtOnce(t *testing.T) {
 	w.mustBeQuiet()
 }
 
+// fixedAddress gives an address that is free, and below those that the system deals
+// out: nobody gets it while the server is down.
+func fixedAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
+		if listener, err := net.Listen("tcp", address); err == nil {
+			listener.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port from 20000 to 29999")
+	return ""
+}
+
 // TestTheDifferenceStaysZeroOverAKill watches the number all the time while the
 // server is killed and started again with the same port and data.
 func TestTheDifferenceStaysZeroOverAKill(t *testing.T) {
 	project, data := writeFiles(t, pageProject), t.TempDir()
-	p := servePage(t, project, data)
+	address := fixedAddress(t)
+	p := servePage(t, project, data, "--http", address)
 	fillPage(t, p)
 	w := openPage(t, p, desktop, "/")
 	w.until("the difference is proven", proven+" && "+drawn)
@@ -155,7 +173,7 @@ func TestTheDifferenceStaysZeroOverAKill(t *testing.T) {
 	w.until("the page says that the connection is lost", `document.querySelector('.state').textContent.startsWith('connection lost') && document.querySelector('.difference').dataset.tone === 'stale'`)
 	w.picture("lost-light")
 
-	again := servePage(t, project, data, "--http", strings.TrimPrefix(p.url, "http://"))
+	again := servePage(t, project, data, "--http", address)
 	w.p = again
 	w.until("the difference is proven again", proven+` && document.querySelector('.state').textContent === 'ready'`)
 	if readings := eval[[]string](w, `[...readings]`); !slices.Equal(readings, []string{"0"}) {

@@ -33,18 +33,35 @@ export function attributes(el, values) {
 }
 
 // eachFrame gives a function that asks for one call of draw in the next frame,
-// however often it is called until then.
+// however often it is called until then. A drawing that takes long is followed by
+// a rest four times as long: a large view must not take a whole core.
 export function eachFrame(draw) {
-  let asked = 0;
+  let frame = 0;
+  let timer = 0;
+  let restUntil = 0;
   const ask = () => {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
+    if (frame || timer) return;
+    const restMs = restUntil - performance.now();
+    if (restMs > 5) {
+      timer = setTimeout(() => {
+        timer = 0;
+        restUntil = 0;
+        ask();
+      }, restMs);
+      return;
+    }
+    frame = requestAnimationFrame(() => {
+      frame = 0;
+      const startedAt = performance.now();
       draw();
+      const now = performance.now();
+      restUntil = now + 4 * (now - startedAt);
     });
   };
   ask.cancel = () => {
-    cancelAnimationFrame(asked);
-    asked = 0;
+    cancelAnimationFrame(frame);
+    clearTimeout(timer);
+    frame = timer = 0;
   };
   return ask;
 }

@@ -30,7 +30,7 @@ export class LiveView {
   #askedFrom = null;
   #watchers = new Set();
 
-  constructor(hub, view, { windows = 60, everyMs = 250 } = {}) {
+  constructor(hub, view, { windows = 60, everyMs = 100 } = {}) {
     this.#hub = hub;
     this.view = view;
     this.everyMs = everyMs;

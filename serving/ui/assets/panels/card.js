@@ -19,7 +19,7 @@ export function mountCard(el, { store }, view) {
     body);
   el.append(card);
 
-  const live = store.live.open(view, { windows: 60, everyMs: 250 });
+  const live = store.live.open(view, { windows: 60 });
   cleanup.add(() => live.close());
   cleanup.add(mountPlot(body, { live, view }));
 

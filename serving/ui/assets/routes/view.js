@@ -37,7 +37,7 @@ function missing(name, views) {
 
 function mountView(el, ctx, view, views) {
   const cleanup = new Cleanup();
-  const live = ctx.store.live.open(view, { windows: 60, everyMs: 100 });
+  const live = ctx.store.live.open(view, { windows: 60 });
   cleanup.add(() => live.close());
 
   const range = view.window && h('select', { class: 'select', 'aria-label': 'windows shown', onchange: () => live.show(Number(range.value)) },
