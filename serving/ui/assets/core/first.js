@@ -52,4 +52,4 @@ export class FirstRows {
 }
 
 // orderOf names the column by which a view's first rows are chosen.
-export const orderOf = (view) => (view.window ? 'window_start' : view.columns.find((c) => c.additive)?.name);
+export const orderOf = (view) => (view.window ? view.startColumn : view.columns.find((c) => c.additive)?.name);

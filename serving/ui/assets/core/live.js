@@ -38,7 +38,6 @@ export class LiveView {
     this.limited = hub.bounds.get(view.view)?.limited ?? false;
     this.wanted = true;
     this.servedAt = 0;
-    this.startColumn = view.columns.find((c) => c.role === 'window_start')?.name;
     this.stepMs = view.window?.slide_ms || view.window?.size_ms || 0;
   }
 
@@ -98,7 +97,7 @@ export class LiveView {
   }
 
   start(row) {
-    return millis(row[this.startColumn]);
+    return millis(row[this.view.startColumn]);
   }
 
   // #from is the start of the oldest window to show, as far as it is known.

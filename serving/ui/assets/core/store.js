@@ -22,6 +22,7 @@ export class Store {
   live = new Hub(this.status);
   checks = new Checks(this);
   #timer = 0;
+  #polling = false;
   #failures = 0;
   #batched = '';
   #versions = '';
@@ -83,6 +84,8 @@ export class Store {
 
   async #poll() {
     clearTimeout(this.#timer);
+    if (this.#polling) return;
+    this.#polling = true;
     const startedAt = performance.now();
     try {
       const status = await request('/v1/status', { timeoutMs: 5000 });
@@ -93,6 +96,7 @@ export class Store {
       this.#failures++;
       this.#fail(err);
     }
+    this.#polling = false;
     if (document.visibilityState !== 'visible') return;
     const wait = this.#failures ? Math.min(250 * 2 ** (this.#failures - 1), 2000) : pollMs;
     this.#timer = setTimeout(() => this.#poll(), Math.max(50, wait - (performance.now() - startedAt)));
@@ -115,7 +119,7 @@ export class Store {
       const [views, { streams }] = await Promise.all([request('/v1/views', { timeoutMs: 10000 }), request('/v1/streams', { timeoutMs: 10000 })]);
       this.#versions = versions;
       this.streams.set(streams);
-      this.views.set(views.map(complete));
+      this.views.set(views.map(withWindow));
     }
     const batched = JSON.stringify(status.views.map((v) => v.batched));
     if (batched !== this.#batched) {
@@ -142,10 +146,8 @@ export class Store {
   }
 }
 
-// complete gives a view the fields that panels rely on.
-function complete(view) {
-  const windowed = new Set(['window_start', 'window_end']);
-  const keys = view.keys ?? [];
-  const columns = view.columns.map((c) => ({ role: windowed.has(c.name) ? c.name : keys.includes(c.name) ? 'key' : 'measure', additive: false, ...c }));
-  return { description: '', window: null, ...view, keys, columns };
+// withWindow names the columns of a view's window, whatever the view calls them.
+function withWindow(view) {
+  const named = (role) => view.columns.find((c) => c.role === role)?.name;
+  return { ...view, startColumn: named('window_start'), endColumn: named('window_end') };
 }

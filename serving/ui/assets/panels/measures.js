@@ -55,7 +55,7 @@ export function windowsOf(live, view, measure) {
     if (!Number.isFinite(start)) continue;
     let bar = bars.get(start);
     if (!bar) {
-      const end = millis(entry.row.window_end);
+      const end = millis(entry.row[view.endColumn]);
       bar = { start, end: Number.isFinite(end) ? end : start + (live.stepMs || 1), batch: measure.kind === 'value' ? null : 0, total: 0, entries: [] };
       bars.set(start, bar);
     }

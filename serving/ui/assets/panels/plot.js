@@ -55,7 +55,8 @@ export function mountPlot(el, { live, view, most = 10 }) {
     const nothing = live.loaded && !entries.length;
     set(empty, live.error ? live.error.message : nothing ? `no events of ${view.stream} in this view yet` : live.loaded ? '' : 'waiting for the first answer');
     empty.hidden = !empty.textContent || (single && !live.error);
-    set(note, live.error?.hint ?? (nothing ? `send some: tailwater send ${view.stream} FILE` : live.loaded ? caption(live, view) : ''));
+    note.classList.toggle('is-bad', !live.complete);
+    set(note, !live.complete ? 'incomplete: a stretch of events is missing until the next batch run' : live.error?.hint ?? (nothing ? `send some: tailwater send ${view.stream} FILE` : live.loaded ? caption(live, view) : ''));
     if (!live.loaded) return;
     if (single) return picture.update(entries[0]);
     const sums = addUp(entries, measure);

@@ -16,7 +16,7 @@ const classes = (c) => `column-${c.role}${numberType.test(c.type) ? ' right' : '
 export function mountRows(el, { live, view }) {
   const cleanup = new Cleanup();
   const columns = view.columns;
-  const order = { column: view.window ? 'window_start' : (columns.find((c) => c.additive) ?? columns[0]).name, down: true };
+  const order = { column: view.window ? view.startColumn : (columns.find((c) => c.additive) ?? columns[0]).name, down: true };
   let most = firstRows();
   let wanted = '';
   const lines = new Map();
