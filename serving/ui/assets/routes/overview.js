@@ -11,6 +11,7 @@ export default {
   title: () => 'Overview',
   mount(el, ctx) {
     const cleanup = new Cleanup();
+    el.append(h('h1', { class: 'visually-hidden' }, 'Overview'));
     cleanup.add(differencePanel.mount(el, ctx));
     cleanup.add(flowPanel.mount(el, ctx));
     const grid = h('div', { class: 'cards' });
@@ -29,7 +30,10 @@ export default {
       const ordered = [...(views ?? [])].sort((a, b) => isSingle(b) - isSingle(a));
       for (const view of ordered) cards.add(mountCard(grid, ctx, view));
     }));
-    return () => cleanup.run();
+    return () => {
+      cleanup.run();
+      el.replaceChildren();
+    };
   },
 };
 
