@@ -1,4 +1,4 @@
-# make run     the program with a small project built in, everything embedded
+# make run     the demo: a project of payments that never end, everything embedded
 # make test    all tests; sets up by itself what they need (under .tools/)
 # make check   format, vet, staticcheck, race on what is quick, vulnerabilities
 # make torture the kill test, 200 kills instead of 20
@@ -24,11 +24,7 @@ build:
 	go build -o bin/tailwater ./cmd/tailwater
 
 run: build
-	@echo 'Serving demo/ on http://127.0.0.1:8080. In another terminal:'
-	@echo '  bin/tailwater send payments demo/sample.ndjson'
-	@echo '  bin/tailwater view revenue --limit 5'
-	@echo '  bin/tailwater view revenue --check'
-	bin/tailwater serve demo --data data
+	bin/tailwater demo
 
 tools: $(TOOLS)/minio $(TOOLS)/nats-server $(PYTHON) $(TAILWATER_TEST_BROWSER)
 
@@ -74,4 +70,4 @@ check: $(TOOLS)/staticcheck $(TOOLS)/govulncheck tools
 	tools/vulnerabilities $(TOOLS)/govulncheck
 
 clean:
-	rm -rf bin .tools data
+	rm -rf bin .tools tailwater-demo

@@ -23,6 +23,7 @@ type commandLine struct {
 	Init     InitCmd     `cmd:"" group:"Projects" help:"Make a project, from a sample of the data if there is one."`
 	Validate ValidateCmd `cmd:"" group:"Projects" help:"Check a project and show what it defines."`
 	Serve    ServeCmd    `cmd:"" group:"Server" help:"Run the server of a project."`
+	Demo     DemoCmd     `cmd:"" group:"Server" help:"Run the built-in project, with payments that never end."`
 	Send     SendCmd     `cmd:"" group:"Data" help:"Send a file of events to a stream."`
 	SQL      SQLCmd      `cmd:"" name:"sql" group:"Data" help:"Query streams and views."`
 	View     ViewCmd     `cmd:"" group:"Data" help:"Read a view, or check it against the raw events."`

@@ -63,8 +63,14 @@ var servingLine = regexp.MustCompile(`msg=serving http=(\S+)`)
 // process ended before (an armed fault point may do that).
 func startProcess(t *testing.T, project, data string, env []string, args ...string) *process {
 	t.Helper()
+	return startCommand(t, env, append([]string{"serve", project, "--data", data, "--http", "127.0.0.1:0"}, args...)...)
+}
+
+// startCommand starts a command line that serves.
+func startCommand(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, done: make(chan struct{})}
-	p.cmd = exec.Command(builtBinary(t), append([]string{"serve", project, "--data", data, "--http", "127.0.0.1:0"}, args...)...)
+	p.cmd = exec.Command(builtBinary(t), args...)
 	p.cmd.Env = append(os.Environ(), env...)
 	pipe, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -17,20 +17,35 @@ func (c *ServeCmd) Run(ctx context.Context, out *output) error {
 	if err := c.Complete(c.Dir); err != nil {
 		return err
 	}
-	logger := newLogger(c.Settings, out.err)
+	idle := func(ctx context.Context, _ *server) error {
+		<-ctx.Done()
+		return nil
+	}
+	return runServer(ctx, c.Dir, c.Settings, newLogger(c.Settings, out.err), idle)
+}
+
+// runServer serves the project in dir until ctx ends or a signal comes, with a
+// client beside it that has the server for as long as it runs: it is told to end
+// by its context before the server stops, and if it ends by itself, so does the
+// server.
+func runServer(ctx context.Context, dir string, s config.Settings, logger *slog.Logger, client func(context.Context, *server) error) error {
 	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer release()
-	srv, err := startServer(ctx, c.Dir, c.Settings, logger)
+	srv, err := startServer(ctx, dir, s, logger)
 	if err != nil {
 		return err
 	}
-	logger.Info("serving", "http", "http://"+srv.addr.String(), "project", c.Dir, "data", c.Data, "lake", c.Lake, "log", c.NATS)
+	logger.Info("serving", "http", "http://"+srv.addr.String(), "project", dir, "data", s.Data, "lake", s.Lake, "log", s.NATS)
+	ended := make(chan error, 1)
+	go func() { ended <- client(ctx, srv) }()
 	select {
 	case err := <-srv.served:
 		return fmt.Errorf("http: %w", err)
 	case err := <-srv.node.failed:
 		return fmt.Errorf("%w; start again: what was accepted is in the log and the lake", err)
+	case err = <-ended:
 	case <-ctx.Done():
+		err = <-ended
 	}
 	release()
 	signal.Reset(syscall.SIGTERM, syscall.SIGINT)
@@ -39,7 +54,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *output) error {
 		return fmt.Errorf("stop: %w; what has not landed is in the log and lands at the next start", err)
 	}
 	logger.Info("stopped")
-	return nil
+	return err
 }
 
 // newLogger writes the server's log to w.

@@ -61,7 +61,7 @@ const Off = "off"
 // them from Load, or embed the struct in a kong command and call Complete.
 // Why a default has its number stands beside it.
 type Settings struct {
-	Data string `help:"Directory of the log, the lake's default place, the warehouse and the cache. Default: data in the project's folder." placeholder:"DIR" relative:"project" group:"Places"`
+	Data string `help:"Directory of the log, the lake's default place, the warehouse and the cache. Default: data in the project's folder; tailwater-demo for the demo." placeholder:"DIR" relative:"project" group:"Places"`
 	HTTP string `name:"http" help:"Address that HTTP listens on." default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Places"`
 	Lake string `help:"Where the lake's Delta tables are: a directory or s3://bucket/prefix. Default: lake in the data directory." placeholder:"PLACE" relative:"project" group:"Places"`
 	S3   S3     `embed:"" prefix:"s3-" group:"Places"`
