@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// feedEvery is the least time between two requests: twenty of them share what
-	// a request costs at 1,000 payments a second, and nobody sees the wait.
-	feedEvery = 20 * time.Millisecond
+	// feedEvery is the least time between two requests: each costs a sync of the
+	// log, and nobody sees the wait.
+	feedEvery = 40 * time.Millisecond
 	// A request becomes one log message, so it is stored whole or not at all, and
 	// the newest id tells everything that was sent before it.
 	feedPaymentsMax = 2500
@@ -27,10 +27,10 @@ const (
 	// behindMax is how far the payments may fall behind the clock before they go
 	// on from now: after an outage there would be no end of catching up.
 	behindMax = 5 * time.Second
-	// againMax is within the stream's dedup-window, with room for what lies
+	// repeatWithin is inside the stream's dedup-window, with room for what lies
 	// between reading the newest payment and sending it again.
-	againMax = time.Minute
-	again    = 100 // payments
+	repeatWithin = time.Minute
+	repeated     = 100 // payments
 	// feedWaitMax bounds the wait between two tries of one request.
 	feedWaitMax = 5 * time.Second
 )
@@ -55,13 +55,16 @@ type feeder struct {
 // begun is called, then payments come as their time comes.
 func (f *feeder) run(ctx context.Context, begun func()) error {
 	err := f.feed(ctx, begun)
-	if err != nil && ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
 func (f *feeder) feed(ctx context.Context, begun func()) error {
+	if err := f.awaitReady(ctx); err != nil {
+		return err
+	}
 	have, err := f.newest(ctx)
 	if err != nil {
 		return err
@@ -97,8 +100,21 @@ type newestPayment struct {
 	stored time.Time
 }
 
-// newest waits until the server answers. By then it has applied everything that
-// was stored before it started, so no payment with a greater number exists.
+// awaitReady waits until the server gives answers.
+func (f *feeder) awaitReady(ctx context.Context) error {
+	for {
+		_, err := f.getJSON(ctx, request{method: http.MethodGet, path: "/readyz"}, &struct{}{})
+		if err == nil {
+			return nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// newest asks a server that is ready, and so has applied everything that was
+// stored before it started: no payment with a greater number exists.
 func (f *feeder) newest(ctx context.Context) (have newestPayment, _ error) {
 	body, err := json.Marshal(map[string]string{
 		"sql": "SELECT max(id) AS id, max(ts) AS ts, max(_ingested_at) AS stored FROM " + demo.Stream + " WHERE regexp_full_match(id, '" + demo.IDPattern + "')",
@@ -128,15 +144,15 @@ func (f *feeder) newest(ctx context.Context) (have newestPayment, _ error) {
 // repeat sends the newest payments once more, as a client must that died before
 // its request was answered. Their ids make them one.
 func (f *feeder) repeat(ctx context.Context, have newestPayment, now time.Time) error {
-	if now.Sub(have.stored) > againMax {
+	if now.Sub(have.stored) > repeatWithin {
 		return nil
 	}
 	g := demo.New(f.seed, f.rate, have.ts, f.next)
 	var body []byte
-	for n := f.next - min(again, f.next); n < f.next; n++ {
+	for n := f.next - min(repeated, f.next); n < f.next; n++ {
 		body = g.AppendPayment(body, n) // without what did not fit: it has no id that would make it one
 	}
-	f.logger.Info("demo: going on", "after", demo.ID(have.n), "repeated", min(again, f.next))
+	f.logger.Info("demo: going on", "after", demo.ID(have.n), "repeated", min(repeated, f.next))
 	return f.post(ctx, body)
 }
 
@@ -181,7 +197,7 @@ func (f *feeder) live(ctx context.Context, start time.Time) error {
 			f.logger.Warn("demo: the server takes less than the rate; payments go on from now", "rate", f.rate, "behind", behind.Round(time.Millisecond))
 			g = demo.New(f.seed, f.rate, began, f.next)
 		}
-		if end := g.Due(began); f.next < end {
+		for end := g.Due(began); f.next < end; {
 			if err := f.request(ctx, g, end); err != nil {
 				return err
 			}

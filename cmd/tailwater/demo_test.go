@@ -168,6 +168,9 @@ func (s *feedServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch r.URL.Path {
+	case "/readyz":
+		io.WriteString(w, `{"status":"ready"}`)
+		return
 	case "/v1/sql":
 		io.WriteString(w, `{"data":[`+s.newest+`]}`)
 		return
