@@ -203,10 +203,10 @@ func (d *demoDisplay) watch() [][2]string {
 func (d *demoDisplay) begin() {
 	pid := os.Getpid()
 	if d.screen == nil {
-		d.logger.Info("demo", "url", d.feeder.URL, "invitation", fmt.Sprintf("kill -9 %d, start me again: the difference stays 0", pid))
 		for _, w := range d.watch() {
 			d.logger.Info("demo: watch", "what", w[0], "command", w[1])
 		}
+		d.logger.Info("demo", "url", d.feeder.URL, "invitation", fmt.Sprintf("kill -9 %d, start me again: the difference stays 0", pid))
 	} else {
 		fmt.Fprintf(d.screen, "\n  Tailwater is counting card payments:  %s\n\n", d.feeder.URL)
 		for _, w := range d.watch() {
