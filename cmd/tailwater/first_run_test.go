@@ -123,6 +123,10 @@ func (p *process) seesFirstRun(before, after int) {
 	if d, text := p.difference("orders_hourly"); d != 0 {
 		t.Errorf("the difference is %d: %s", d, text)
 	}
+	page := p.call(http.MethodGet, "/", nil)
+	if page.must(t); !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
+		t.Errorf("the page is %s", page.header.Get("Content-Type"))
+	}
 	live := p.followLive("/v1/views/orders_hourly/live")
 	p.eventually("a chart of both layers", 30*time.Second, func() bool {
 		live.mu.Lock()
