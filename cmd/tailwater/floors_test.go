@@ -14,7 +14,7 @@ import (
 // floor.
 var floors = map[string]int{
 	"cmd/tailwater": 4, "bench": 4,
-	"serving":       3, "batch": 3,
+	"serving": 3, "batch": 3,
 	"stream": 2, "ingest": 2, "speed": 2, "lake": 2, "warehouse": 2, "project": 2, "demo": 2,
 	"view":  1,
 	"event": 0, "internal/duckdb": 0, "internal/config": 0, "internal/fault": 0,
