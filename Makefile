@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/.tools
 PYTHON := $(TOOLS)/python/bin/python
 TAGS := -tags failpoints
 # Rooms whose tests are quick enough for the race detector.
-RACE := ./event/... ./internal/config/... ./internal/fault/... ./ingest/... ./stream/... ./lake/... ./speed/...
+RACE := ./event/... ./internal/config/... ./internal/fault/... ./ingest/... ./stream/... ./lake/... ./speed/... ./serving/...
 
 export CGO_ENABLED = 1
 export TAILWATER_TEST_MINIO = $(TOOLS)/minio

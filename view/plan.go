@@ -34,7 +34,7 @@ type statements struct {
 	partial, merge, errors template
 	finish, plain          selection
 	bounds                 []string // of plain's items: see CheckedSQL
-	pushable               bool // a filter on panes and keys commutes with finish
+	pushable               bool     // a filter on panes and keys commutes with finish
 }
 
 // A selection is finish or plain, in parts, so that answers can add to it.
