@@ -93,6 +93,8 @@ func (w *Warehouse) open(ctx context.Context) error {
 	db, err := duckdb.Open(ctx, duckdb.Options{
 		Path: w.cfg.Path, Threads: w.cfg.Threads, MemoryLimit: w.cfg.MemoryLimit,
 		TempDir: tempDir(w.cfg.Path), AllowedDirs: w.cfg.ReadDirs, Locked: true,
+		// Landed files lie on this machine, where the system caches them already.
+		Settings: map[string]string{"enable_external_file_cache": "false"},
 	})
 	if err != nil {
 		if inUse(err) {
