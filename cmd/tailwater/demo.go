@@ -23,9 +23,9 @@ import (
 // DemoCmd serves the built-in project and feeds it. Its settings are those of
 // serve; the project's folder lies in the data directory.
 type DemoCmd struct {
-	Rate    float64       `help:"Payments a second." default:"200" group:"Payments"`
+	Rate    float64       `help:"Payments a second." default:"50" group:"Payments"`
 	Seed    uint64        `help:"Another number makes other payments." default:"1" group:"Payments"`
-	History time.Duration `help:"Begin with the payments of the last hours." default:"2h" group:"Payments"`
+	History time.Duration `help:"Begin with the payments of the last hours." default:"1h" group:"Payments"`
 	Open    bool          `help:"Open the page in a browser." group:"Payments"`
 	config.Settings
 }

@@ -23,7 +23,7 @@ const (
 	feedPaymentsMax = 2500
 	feedBytesMax    = batchBytesMax
 	// backfillMax bounds the payments between the newest one and now.
-	backfillMax = 60_000
+	backfillMax = 200_000
 	// behindMax is how far the payments may fall behind the clock before they go
 	// on from now: after an outage there would be no end of catching up.
 	behindMax = 5 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -69,26 +68,40 @@ func (w *world) live() {
 
 // liveCounts recounts a view, by the keys that live rows have.
 func (w *world) liveCounts(name string, cut event.Cut) map[string]int64 {
-	want := map[string]int64{}
+	type group struct {
+		hour     int64
+		merchant any
+	}
+	groups := map[group]int64{}
 	if name == "overall" {
-		want["[]"] = 0
+		groups[group{}] = 0
 	}
 	for _, r := range w.accepted(cut) {
-		merchant, err := json.Marshal(r.key())
+		switch {
+		case name == "overall":
+			groups[group{}]++
+		case name == "hourly":
+			groups[group{r.ts - mod(r.ts, 3_600_000_000), r.key()}]++
+		case r.cents >= 1000:
+			groups[group{0, r.key()}]++
+		}
+	}
+	want := map[string]int64{}
+	for g, n := range groups {
+		key := []any{}
+		if name == "hourly" {
+			key = append(key, time.UnixMicro(g.hour).UTC().Format(time.RFC3339))
+		}
+		if name != "overall" {
+			key = append(key, g.merchant)
+		}
+		text, err := json.Marshal(key)
 		if err != nil {
 			w.fatalf("%v", err)
 		}
-		switch hour := time.UnixMicro(r.ts - mod(r.ts, 3_600_000_000)).UTC(); {
-		case name == "overall":
-			want["[]"]++
-		case name == "hourly":
-			want[fmt.Sprintf("[%q,%s]", hour.Format(time.RFC3339), merchant)]++
-		case r.cents >= 1000:
-			want["["+string(merchant)+"]"]++
+		if name != "busy" || n > 3 {
+			want[string(text)] = n
 		}
-	}
-	if name == "busy" {
-		maps.DeleteFunc(want, func(_ string, n int64) bool { return n <= 3 })
 	}
 	return want
 }

@@ -204,7 +204,7 @@ func (w *world) step() {
 		{"count", 60, w.countSQL},
 		{"filter", 60, w.filtered},
 		{"check", 30, w.check},
-		{"live", 60, w.live},
+		{"live", 20, w.live},
 		{"land", 50, w.land},
 		{"batch", 40, func() { w.batch(batch.OnDemand, false) }},
 		{"scheduled", 20, func() { w.batch(batch.OnSchedule, false) }},
