@@ -8,7 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -109,20 +108,11 @@ FROM payments GROUP BY tumble(ts, INTERVAL '1 hour'), merchant`,
 
 func worldProject(t *testing.T) *project.Project {
 	t.Helper()
-	dir := t.TempDir()
-	write := func(path, text string) {
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("streams/payments.sql", worldStream)
+	files := map[string]string{"streams/payments.sql": worldStream}
 	for name, sql := range worldViews {
-		write("views/"+name+".sql", sql)
+		files["views/"+name+".sql"] = sql
 	}
+	dir := writeFiles(t, files)
 	planner, err := view.NewPlanner(t.Context())
 	if err != nil {
 		t.Fatal(err)
