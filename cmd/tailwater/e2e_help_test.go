@@ -94,13 +94,14 @@ func mustDecode[T any](t *testing.T, text []byte) T {
 	return v
 }
 
-// mustPost sends events that must be answered.
+// mustPost sends events that must be answered, and waits until answers count them.
 func (p *process) mustPost(stream, body string) ingested {
 	p.t.Helper()
 	a, err := p.post(p.t.Context(), stream, body)
 	if err != nil {
 		p.t.Fatalf("%v\n%s", err, p.output())
 	}
+	p.mustGet("/v1/sql?after="+a.Position, "SELECT 1 AS one")
 	return a
 }
 

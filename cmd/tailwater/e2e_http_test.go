@@ -160,7 +160,7 @@ func TestEveryFormatHasTheSameRows(t *testing.T) {
 		rows      int
 	}{
 		"view": {"/v1/views/hourly?order=window_start,merchant&after=" + after, "", []string{"window_start", "window_end", "merchant", "n", "total", "lo", "hi", "mean", "spread", "big"}, 5},
-		"sql":  {"/v1/sql", values, []string{"id", "ts", "merchant", "amount", "weight", "big", "day", "wide", "huge", "nan", "bytes", "nothing"}, 5},
+		"sql":  {"/v1/sql?after=" + after, values, []string{"id", "ts", "merchant", "amount", "weight", "big", "day", "wide", "huge", "nan", "bytes", "nothing"}, 5},
 		"none": {"/v1/sql", "SELECT id, amount FROM payments WHERE false", []string{"id", "amount"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +252,11 @@ func TestHeadersSayWhatTheAnswerSays(t *testing.T) {
 func TestAfterReadsWhatWasJustAcknowledged(t *testing.T) {
 	p := startReady(t, worldFolder(t), t.TempDir(), nil, "--land-age", "100ms", "--batch-schedule", "@every 1s")
 	for i := 1; i <= 200; i++ {
-		token := p.mustPost("payments", payment(fmt.Sprintf("r%d", i), i%60, "acme", 100, "7")).Position
+		sent, err := p.post(t.Context(), "payments", payment(fmt.Sprintf("r%d", i), i%60, "acme", 100, "7"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := sent.Position
 		var r reply
 		switch i % 3 {
 		case 0:

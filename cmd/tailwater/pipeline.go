@@ -327,9 +327,11 @@ func raise(v *atomic.Uint64, to uint64) {
 	}
 }
 
-// head is H: what this process knows of it without asking the log.
+// head is H: what this process knows of it without asking the log. What is applied
+// counts too: a block can be before its client is answered and the tap has noted it.
 func (pl *pipeline) head() uint64 {
-	return max(pl.published.Load(), pl.tap.Delivered(), pl.headAtStart)
+	applied := pl.node.speed.State().Streams[pl.schema.Stream].Marks[pl.source].Applied
+	return max(pl.published.Load(), pl.tap.Delivered(), pl.headAtStart, applied)
 }
 
 // land seals what was accepted so far and waits until both tables have it.
