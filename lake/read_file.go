@@ -101,7 +101,7 @@ func (o *openFiles) collect(ctx context.Context, rows []place, columns []int) ([
 		slot[row] = at
 	}
 	for k := range out {
-		out[k] = gather(out[k], slot)
+		out[k] = event.Take(out[k], slot)
 	}
 	return out, nil
 }

@@ -118,7 +118,7 @@ func shuffled(t *testing.T, table *Table, b *event.Block, keep func(row int) boo
 		}
 	}
 	for c := range w.columns {
-		a := gather(b.Column(c), rows)
+		a := event.Take(b.Column(c), rows)
 		if err := w.columns[c].write(a, 0, a.Len()); err != nil {
 			t.Fatal(err)
 		}

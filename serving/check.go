@@ -71,7 +71,7 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 		return nil, err
 	}
 	defer p.close()
-	answer, err := plan.AnswerSQL(p.partials(plan), view.Filter{})
+	answer, err := plan.AnswerSQL(p.partials(plan, view.Filter{}), view.Filter{})
 	if err != nil {
 		return nil, err
 	}

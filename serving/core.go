@@ -234,7 +234,7 @@ func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	sql, err := plan.AnswerSQL(p.partials(plan), r.Filter)
+	sql, err := plan.AnswerSQL(p.partials(plan, r.Filter), r.Filter)
 	if err == nil {
 		err = p.readable(ctx, plan, r.Filter)
 	}

@@ -88,7 +88,7 @@ func (f *feed) refresh(ctx context.Context) error {
 		return nil
 	}
 	fromBatch, s := p.tx.Partials(f.plan)
-	partials := p.partials(f.plan)
+	partials := p.partials(f.plan, f.filter)
 	facts := LiveEvent{View: f.plan.Name, Columns: f.plan.Output, Complete: len(p.problems) == 0,
 		Cut: p.cut, Batched: s, Head: f.core.Heads(ctx), Watermark: p.watermark(), BatchedWatermark: f.facts.BatchedWatermark}
 	if f.generation == 0 || !maps.Equal(s, f.facts.Batched) {

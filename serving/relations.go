@@ -47,8 +47,9 @@ func batched(s event.Cut) []event.Range {
 }
 
 // partials gives the FROM item of a view's partial rows: batch partials through
-// S, speed partials after S through Q.
-func (p *pin) partials(plan *view.Plan) string {
+// S, speed partials after S through Q. Of the latter it may leave out what f, which
+// the statement applies, leaves out.
+func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 	fromBatch, s := p.tx.Partials(plan)
 	stream, v := p.state.View(plan.Name)
 	ranges, segments := v.After(s)
@@ -64,7 +65,7 @@ func (p *pin) partials(plan *view.Plan) string {
 		rows += b.Len()
 	}
 	p.stats["speed_rows"] = rows
-	if len(batches) == 0 {
+	if batches = narrow(plan, f, batches); len(batches) == 0 {
 		return "(" + fromBatch + ") AS partials"
 	}
 	return "(" + fromBatch + " UNION ALL SELECT " + columnList(plan.Partial) + " FROM " + p.share(plan.Partial, batches) + ") AS partials"
@@ -84,7 +85,7 @@ func (p *pin) relation(ctx context.Context, table string) (string, error) {
 		}
 	}
 	if plan := p.core.plans[table]; plan != nil {
-		return plan.AnswerSQL(p.partials(plan), view.Filter{})
+		return plan.AnswerSQL(p.partials(plan, view.Filter{}), view.Filter{})
 	}
 	return "", fmt.Errorf("%w: table %q", ErrNotFound, table)
 }
