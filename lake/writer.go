@@ -70,13 +70,11 @@ func NewFileWriter(schema *event.Schema, dir string) (*FileWriter, error) {
 	}
 	for _, c := range schema.Relation() {
 		switch c.Kind {
-		case event.Float, event.Double:
-			// Bounds leave NaN out, and engines to which NaN is the greatest value
-			// would skip row groups that hold it.
-			options = append(options, parquet.SkipPageBounds(c.Name))
-		case event.Varchar, event.JSON, event.Blob:
-			// Texts come in any order, so that every page has about the same bounds:
-			// finding them is work for nothing. The add's statistics have the file's.
+		case event.Float, event.Double, event.Varchar, event.JSON, event.Blob:
+			// Bounds of doubles leave NaN out, and engines to which NaN is the greatest
+			// value would skip row groups that hold it. Texts come in any order, so that
+			// every page has about the same bounds: finding them is work for nothing, and
+			// the add's statistics have the file's.
 			options = append(options, parquet.SkipPageBounds(c.Name))
 		}
 	}
