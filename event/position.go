@@ -135,6 +135,23 @@ func (c Cut) String() string {
 	return strings.Join(parts, ",")
 }
 
+// ParseCut reads what Cut.String wrote.
+func ParseCut(text string) (Cut, error) {
+	cut := Cut{}
+	for _, pair := range strings.Split(text, ",") {
+		source, through, ok := strings.Cut(strings.TrimSpace(pair), ":")
+		p, err := ParsePosition(source + "/" + through)
+		if !ok || err != nil || p.Idx != 0 {
+			return nil, fmt.Errorf("cut %q: want stream/epoch/partition:seq, several separated by commas, as answers give it", text)
+		}
+		if _, twice := cut[p.Source]; twice {
+			return nil, fmt.Errorf("cut %q names %s twice", text, p.Source)
+		}
+		cut[p.Source] = p.Seq
+	}
+	return cut, nil
+}
+
 // Holes returns what of want is covered by none of have, and overlaps what is
 // covered more than once. Both empty means that have tiles want.
 func Holes(want Range, have []Range) (holes, overlaps []Range) {

@@ -66,12 +66,12 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 // are the same row.
 func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	start, name := time.Now(), plan.Name
-	p, err := c.pin(ctx, nil)
+	p, err := c.pin(ctx, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	answer, err := plan.AnswerSQL(p.partials(plan, view.Filter{}), view.Filter{})
+	answer, err := p.answer(ctx, plan, view.Filter{})
 	if err != nil {
 		return nil, err
 	}

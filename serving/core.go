@@ -2,16 +2,11 @@ package serving
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
@@ -99,142 +94,17 @@ func (c *Core) Tables() []string {
 	return names
 }
 
-// A pin is one moment held for one query: a State taken before the warehouse
-// transaction, and that transaction. Every relation of the query is read at the
-// cut of the State.
-type pin struct {
-	core     *Core
-	state    *speed.State
-	tx       *warehouse.Txn
-	cut      event.Cut
-	handles  []*duckdb.Handle
-	problems []string // holes and overlaps in the coverage; empty if complete
-	stats    map[string]any
-	once     sync.Once
-}
-
-// pin takes a State, then begins. If a batch run has passed the State (S > A),
-// it waits for a newer one: the speed layer is on its way there.
-func (c *Core) pin(ctx context.Context, after *event.Position) (*pin, error) {
-	if err := c.Ready(); err != nil {
-		return nil, err
-	}
-	if after != nil {
-		if _, err := c.speed.Wait(ctx, *after); err != nil {
-			switch {
-			case errors.Is(err, speed.ErrPositionLost):
-				return nil, fmt.Errorf("%w: %v", ErrPositionLost, err)
-			case ctx.Err() != nil:
-				return nil, fmt.Errorf("%w: position %s is not applied yet", ErrTimeout, after)
-			}
-			return nil, &Refusal{Code: "position", Message: err.Error()}
-		}
-	}
-	for {
-		changed := c.speed.Changed()
-		st := c.speed.State()
-		tx, err := c.warehouse.Begin(ctx)
-		if err != nil {
-			return nil, err
-		}
-		cut := st.Applied()
-		if !ahead(tx.Marks(), cut) {
-			return &pin{core: c, state: st, tx: tx, cut: cut, stats: map[string]any{}}, nil
-		}
-		tx.Close()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// ahead reports whether some S is beyond the cut.
-func ahead(marks map[string]event.Cut, cut event.Cut) bool {
-	for _, s := range marks {
-		for src, through := range s {
-			if at, ok := cut[src]; ok && through > at {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// close lets everything go. It is idempotent.
-func (p *pin) close() {
-	p.once.Do(func() {
-		p.tx.Close()
-		for _, h := range p.handles {
-			h.Close()
-		}
-	})
-}
-
-// run executes the statement in the pin's transaction; the answer owns the pin.
-func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
-	rows, err := p.tx.Conn.Query(ctx, sql)
-	if err != nil {
-		p.close()
-		return nil, p.core.queryError(ctx, err)
-	}
-	a := &Answer{
-		Columns:    rows.Columns(),
-		Complete:   len(p.problems) == 0,
-		Cut:        p.cut,
-		Head:       p.core.Heads(ctx),
-		Watermark:  p.watermark(),
-		Statistics: p.stats,
-		Close:      func() { rows.Close(); p.close() },
-	}
-	if !a.Complete {
-		p.stats["incomplete"] = p.problems
-	}
-	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
-		b, err := rows.Next(ctx)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, p.core.queryError(ctx, err)
-		}
-		return b, err
-	}
-	return a, nil
-}
-
-// queryError tells the end of a query's time from a failure, and has a damaged
-// warehouse mended.
-func (c *Core) queryError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if warehouse.Damaged(err) {
-		c.Mend(err)
-		return fmt.Errorf("%w: the warehouse's file is damaged and is being made anew from the lake", ErrNotReady)
-	}
-	return err
-}
-
-func (p *pin) watermark() map[string]time.Time {
-	w := map[string]time.Time{}
-	for name, s := range p.state.Streams {
-		if at, ok := s.Watermark(); ok {
-			w[name] = at
-		}
-	}
-	return w
-}
-
 // View answers with the rows of a view.
 func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
 	plan := c.plans[r.Name]
 	if plan == nil {
 		return nil, c.noView(r.Name)
 	}
-	p, err := c.pin(ctx, r.After)
+	p, err := c.pin(ctx, r.After, r.At)
 	if err != nil {
 		return nil, err
 	}
-	sql, err := plan.AnswerSQL(p.partials(plan, r.Filter), r.Filter)
+	sql, err := p.answer(ctx, plan, r.Filter)
 	if err == nil {
 		err = p.readable(ctx, plan, r.Filter)
 	}
@@ -315,114 +185,4 @@ func (c *Core) Views(context.Context) (any, error) {
 	}
 	slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.View, b.View) })
 	return out, nil
-}
-
-// SQL answers with the rows of a statement over streams, dead letters and views.
-func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
-	st, err := c.gate.Admit(ctx, r.SQL)
-	if err != nil {
-		return nil, err
-	}
-	p, err := c.pin(ctx, r.After)
-	if err != nil {
-		return nil, err
-	}
-	relations := map[string]string{}
-	for _, table := range st.Tables {
-		if relations[table], err = p.relation(ctx, table); err != nil {
-			p.close()
-			return nil, err
-		}
-	}
-	sql, err := st.Rewrite(relations)
-	if err == nil {
-		sql, err = p.presentable(ctx, sql)
-	}
-	if err != nil {
-		p.close()
-		if own := c.ownError(ctx, r.SQL); own != nil {
-			err = own
-		}
-		return nil, c.queryError(ctx, err)
-	}
-	return p.run(ctx, sql)
-}
-
-// ownError gives the engine's objection to a statement as its author wrote it,
-// with the place and the candidates in the author's text: it binds the statement
-// over empty tables of the catalogue's names. nil if it binds there.
-func (c *Core) ownError(ctx context.Context, sql string) error {
-	conn, err := c.gateDB.Connect()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.Exec(ctx, c.emptyTables()); err != nil {
-		return err
-	}
-	_, err = conn.Describe(ctx, sql)
-	var engine *duckdb.Error
-	if errors.As(err, &engine) {
-		return &Refusal{Code: "sql", Message: engine.Message}
-	}
-	return nil
-}
-
-// emptyTables makes the catalogue's tables, without rows, for one connection.
-func (c *Core) emptyTables() string {
-	var sb strings.Builder
-	table := func(name string, columns []event.Column) {
-		var defs []string
-		for _, col := range columns {
-			defs = append(defs, duckdb.Ident(col.Name)+" "+col.Type.String())
-		}
-		fmt.Fprintf(&sb, "CREATE TEMP TABLE %s (%s);\n", duckdb.Ident(name), strings.Join(defs, ", "))
-	}
-	for _, s := range c.streams {
-		table(s.Stream, s.Relation())
-		dead := event.DeadSchema(s.Stream)
-		table(dead.Stream, dead.Relation())
-	}
-	for _, p := range c.plans {
-		table(p.Name, p.Output)
-	}
-	return sb.String()
-}
-
-// presentable wraps a statement so that every column has a type that answers
-// can carry: nested values become JSON, others text.
-func (p *pin) presentable(ctx context.Context, sql string) (string, error) {
-	columns, err := p.tx.Conn.Describe(ctx, sql)
-	if err != nil {
-		return "", err
-	}
-	names, items, wrap := make([]string, len(columns)), make([]string, len(columns)), false
-	for i, col := range columns {
-		names[i] = fmt.Sprintf("c%d", i)
-		items[i] = names[i] + " AS " + duckdb.Ident(col.Name)
-		if _, err := duckdb.ParseType(col.SQLType); err == nil {
-			continue
-		}
-		wrap = true
-		items[i] = "CAST(" + names[i] + " AS " + presentType(col.SQLType) + ") AS " + duckdb.Ident(col.Name)
-	}
-	if !wrap {
-		return sql, nil
-	}
-	return "SELECT " + strings.Join(items, ", ") + " FROM (" + sql + ") AS answer(" + strings.Join(names, ", ") + ")", nil
-}
-
-// presentType is what a type outside event's kinds is shown as.
-func presentType(sqlType string) string {
-	switch {
-	case strings.HasPrefix(sqlType, "STRUCT("), strings.HasPrefix(sqlType, "MAP("), strings.HasSuffix(sqlType, "]"):
-		return "JSON"
-	case sqlType == "UBIGINT":
-		return "HUGEINT"
-	case sqlType == "UTINYINT", sqlType == "USMALLINT", sqlType == "UINTEGER":
-		return "BIGINT"
-	case strings.HasPrefix(sqlType, "TIMESTAMP"):
-		return "TIMESTAMP"
-	}
-	return "VARCHAR"
 }

@@ -55,6 +55,10 @@ type Statement struct {
 	tree map[string]any
 	uses []use
 	ctes map[string]bool // lower-case names that its WITH clauses define
+	// parameters are those without a value, in the order of parameterNames; only a
+	// statement that is prepared has some.
+	parameters []string
+	explain    explainKind
 }
 
 // A use is one place at which a statement reads a catalogue table.
@@ -63,12 +67,19 @@ type use struct {
 	table string
 }
 
-// Admit parses and checks one statement. It returns a *Refusal if the statement
-// may not run; other errors are the engine's own trouble.
-func (g *Gate) Admit(ctx context.Context, sql string) (*Statement, error) {
+// Admit parses and checks one statement with the values of its parameters. It
+// returns a *Refusal if the statement may not run; other errors are the engine's
+// own trouble.
+func (g *Gate) Admit(ctx context.Context, sql string, values ...Parameter) (*Statement, error) {
+	return g.admit(ctx, sql, values, false)
+}
+
+// admit checks a statement; one that is only prepared keeps its parameters.
+func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, preparing bool) (*Statement, error) {
 	if err := checkText(sql); err != nil {
 		return nil, err
 	}
+	explain, sql := explained(sql)
 	tree, err := g.parse(ctx, sql)
 	if err != nil {
 		return nil, err
@@ -78,6 +89,12 @@ func (g *Gate) Admit(ctx context.Context, sql string) (*Statement, error) {
 		return nil, &Refusal{Code: "one_statement", Message: fmt.Sprintf("exactly one statement is expected, not %d", len(statements)), Hint: "send them one by one"}
 	}
 	w := newWalker(sql, g.catalog.Tables(), g.now())
+	st := &Statement{gate: g, tree: tree, explain: explain}
+	if preparing {
+		st.parameters, w.preparing = parameterNames(statements[0]), true
+	} else if err := g.bindParameters(ctx, statements[0], values); err != nil {
+		return nil, err
+	}
 	if err := w.statement(statements[0], nil); err != nil {
 		return nil, err
 	}
@@ -86,13 +103,18 @@ func (g *Gate) Admit(ctx context.Context, sql string) (*Statement, error) {
 	}
 	w.unqualifyColumns()
 	w.keepDoubles()
-	return &Statement{Tables: w.used, gate: g, tree: tree, uses: w.uses, ctes: w.ctes}, nil
+	st.Tables, st.uses, st.ctes = w.used, w.uses, w.ctes
+	return st, nil
 }
 
 // keepNames gives expressions whose text Rewrite changes the name that their
 // column has now. They are few: scalar subqueries without an alias, mostly.
 func (g *Gate) keepNames(ctx context.Context, outputs []map[string]any) error {
-	outputs = slices.DeleteFunc(outputs, func(e map[string]any) bool { return !changesWhenPrinted(e) })
+	return g.name(ctx, slices.DeleteFunc(outputs, func(e map[string]any) bool { return !changesWhenPrinted(e) }))
+}
+
+// name gives expressions their text as an alias.
+func (g *Gate) name(ctx context.Context, outputs []map[string]any) error {
 	if len(outputs) == 0 {
 		return nil
 	}
@@ -154,8 +176,6 @@ func (g *Gate) parse(ctx context.Context, sql string) (map[string]any, error) {
 	switch {
 	case errors.As(err, &parse) && strings.Contains(parse.Message, "Only SELECT"):
 		return nil, onlySelect(sql)
-	case errors.As(err, &parse) && strings.Contains(parse.Message, "parameters"):
-		return nil, refuseParameter()
 	case errors.As(err, &parse):
 		return nil, &Refusal{Code: "syntax", Message: parse.Message, Position: parse.Position + 1}
 	}
@@ -173,10 +193,6 @@ func onlySelect(sql string) *Refusal {
 
 func refusePivot() *Refusal {
 	return &Refusal{Code: "unsupported", Message: "PIVOT and UNPIVOT are not supported", Hint: "write sum(x) FILTER (WHERE key = '…') AS name per column, or UNION ALL to turn columns into rows"}
-}
-
-func refuseParameter() *Refusal {
-	return &Refusal{Code: "unsupported", Message: "the statement has parameters, and values cannot be bound to them", Hint: "write the values as literals"}
 }
 
 // Rewrite prints the statement with every catalogue table replaced by the

@@ -78,6 +78,9 @@ var tableFunctions = set("range generate_series unnest")
 
 func (w *walker) checkSize(node map[string]any, name string, maxSeries float64, multiplies bool) error {
 	args, _ := node["children"].([]any)
+	if w.preparing && hasParameter(args) {
+		return nil // nothing runs; with the values in place it comes here again
+	}
 	switch name {
 	case "range", "generate_series":
 		n, ok := w.seriesLength(args)

@@ -119,6 +119,7 @@ var theGrammar = grammar{
 		"EXPRESSION_LIST": join(anyRef, shape{"expected_names": plain, "values": rows}),
 		"JOIN": join(anyRef, shape{"left": ref, "right": ref, "condition": expr, "join_type": plain, "ref_type": plain, "using_columns": plain,
 			"delim_flipped": plain, "duplicate_eliminated_columns": exprs}),
+		"SHOW_REF":       join(anyRef, shape{"catalog_name": plain, "schema_name": plain, "table_name": plain, "show_type": plain, "query": query}),
 		"SUBQUERY":       join(anyRef, shape{"subquery": (*walker).statement, "column_name_alias": plain}),
 		"TABLE_FUNCTION": join(anyRef, shape{"function": nil, "column_name_alias": plain, "with_ordinality": plain}),
 	},

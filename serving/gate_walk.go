@@ -19,6 +19,8 @@ type walker struct {
 	tables  map[[2]string]string // lower-case schema and name → the catalogue's name
 	now     time.Time
 
+	// preparing lets parameters stand where they have no value yet.
+	preparing    bool
 	depth, nodes int
 	factor       float64 // how many values the statement's series make of one, multiplied
 	used         []string
@@ -160,9 +162,6 @@ func (w *walker) statement(v any, in *scope) error {
 		return err
 	}
 	defer func() { w.depth-- }()
-	if params, ok := node["named_param_map"]; ok && !empty(params) {
-		return refuseParameter()
-	}
 	return w.members(node, shape{"node": (*walker).query, "named_param_map": nil}, in)
 }
 
@@ -248,8 +247,8 @@ func (w *walker) ref(v any, in *scope) error {
 	switch {
 	case kind == "PIVOT":
 		return refusePivot()
-	case kind == "SHOW_REF":
-		return w.refuse(node, "unsupported", "GET /v1/streams and /v1/views describe the tables", "SHOW, DESCRIBE and SUMMARIZE are not supported")
+	case kind == "SHOW_REF" && empty(node["query"]):
+		return w.refuse(node, "unsupported", "DESCRIBE takes one of the tables "+strings.Join(w.catalog[:min(20, len(w.catalog))], ", "), "this form of SHOW or DESCRIBE is not supported")
 	case !ok:
 		return w.refuse(node, "unsupported", "", "a table of kind %q is not supported", kind)
 	}
@@ -306,10 +305,10 @@ func (w *walker) expr(v any, in *scope) error {
 	defer func() { w.depth-- }()
 	class, kind := text(node, "class"), text(node, "type")
 	e, ok := w.grammar.exprs[class]
+	if class == "PARAMETER" && w.preparing {
+		return w.members(node, join(anyExpr, shape{"identifier": plain}), in)
+	}
 	if !ok || e.kinds != nil && !e.kinds[kind] {
-		if class == "PARAMETER" {
-			return refuseParameter()
-		}
 		return w.refuse(node, "unsupported", "", "an expression of kind %q is not supported", strings.ToLower(kind))
 	}
 	if err := w.members(node, e.shape, in); err != nil {

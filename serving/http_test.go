@@ -105,6 +105,7 @@ func (f *fakeQueries) View(ctx context.Context, r ViewRequest) (*Answer, error) 
 	return f.echo(strings.Join(parts, "; ")), nil
 }
 
+func (f *fakeQueries) Prepare(context.Context, string) (*Prepared, error) { return &Prepared{}, nil }
 func (f *fakeQueries) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	if r.SQL == "refused" {
 		return nil, &Refusal{Code: "unknown_table", Message: `there is no table "x"`, Hint: "did you mean y?", Position: 15}

@@ -74,20 +74,49 @@ func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 // relation gives the SELECT behind a name of the catalogue.
 func (p *pin) relation(ctx context.Context, table string) (string, error) {
 	if table == errorsTableName {
-		return p.viewErrors(), nil
+		return p.through(p.viewErrors(), "stream"), nil
 	}
 	for _, s := range p.state.Streams {
 		switch {
 		case s.Schema.Stream == table:
-			return p.events(ctx, s)
+			events, err := p.events(ctx, s)
+			return p.through(events, duckdb.Literal(table)), err
 		case event.DeadName(s.Schema.Stream) == table:
-			return p.dead(ctx, s)
+			dead, err := p.dead(ctx, s)
+			return p.through(dead, duckdb.Literal(s.Schema.Stream)), err
 		}
 	}
 	if plan := p.core.plans[table]; plan != nil {
-		return plan.AnswerSQL(p.partials(plan, view.Filter{}), view.Filter{})
+		return p.answer(ctx, plan, view.Filter{})
 	}
 	return "", fmt.Errorf("%w: table %q", ErrNotFound, table)
+}
+
+// answer gives the SELECT of a view's rows. At a past cut the partial rows are made
+// anew, from the events through it.
+func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
+	if !p.past {
+		return plan.AnswerSQL(p.partials(plan, f), f)
+	}
+	events, err := p.relation(ctx, plan.Stream)
+	if err != nil {
+		return "", err
+	}
+	return plan.AnswerSQL("("+plan.PartialSQL("("+events+") AS events")+") AS partials", f)
+}
+
+// through narrows rows with position columns to a past cut; stream is an
+// expression for the stream that they are of.
+func (p *pin) through(rows, stream string) string {
+	if !p.past {
+		return rows
+	}
+	conditions := []string{"false"}
+	for _, src := range p.cut.Sources() {
+		conditions = append(conditions, fmt.Sprintf("%s = %s AND %s = %d AND %s = %d AND %s <= %d", stream, duckdb.Literal(src.Stream),
+			event.ColEpoch, src.Epoch, event.ColPartition, src.Partition, event.ColSeq, p.cut[src]))
+	}
+	return "SELECT * FROM (" + rows + ") AS past WHERE " + strings.Join(conditions, " OR ")
 }
 
 // events gives a stream as a table at the cut: facts through S, landed files
@@ -103,7 +132,7 @@ func (p *pin) events(ctx context.Context, s *speed.Stream) (string, error) {
 		parts = append(parts, landed)
 	}
 	have = append(have, batched(batch)...)
-	ranges, batches := s.TailAfter(through(have))
+	ranges, batches := s.TailAfter(ends(have))
 	p.cover("stream "+s.Schema.Stream, s, append(have, ranges...))
 	columns := s.Schema.Relation()
 	if len(batches) > 0 {
@@ -125,7 +154,7 @@ func (p *pin) dead(ctx context.Context, s *speed.Stream) (string, error) {
 	if landed != "" {
 		parts = append(parts, landed)
 	}
-	ranges, batches := s.DeadAfter(through(have))
+	ranges, batches := s.DeadAfter(ends(have))
 	p.cover("dead letters of "+s.Schema.Stream, s, append(have, ranges...))
 	if len(batches) > 0 {
 		parts = append(parts, "SELECT "+columnList(columns)+" FROM "+p.share(columns, batches))
@@ -160,14 +189,17 @@ func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch e
 	return sql, ranges, nil
 }
 
-// through gives the end of the last of the ranges of each source.
-func through(ranges []event.Range) event.Cut {
+// ends gives the end of the last of the ranges of each source.
+func ends(ranges []event.Range) event.Cut {
 	cut := event.Cut{}
 	for _, r := range ranges {
 		cut[r.Source] = max(cut[r.Source], r.Through)
 	}
 	return cut
 }
+
+// viewErrorColumns are those of tailwater.view_errors.
+var viewErrorColumns = append([]event.Column{{Name: "view", Type: event.Type{Kind: event.Varchar}}, {Name: "stream", Type: event.Type{Kind: event.Varchar}}}, warehouse.ErrorColumns...)
 
 // viewErrors gives the rows on which views failed: those of batch runs, and
 // those of the speed layer's segments after them.

@@ -57,13 +57,18 @@ type ViewRequest struct {
 	Filter view.Filter
 	// After, unless nil, is a position that the answer must cover: it waits.
 	After *event.Position
+	// At, unless nil, is the cut that the answer is given at, instead of the
+	// newest. A source that it does not name is not counted.
+	At event.Cut
 }
 
 // A SQLRequest asks for the rows of a statement over streams and views.
 type SQLRequest struct {
-	SQL string
-	// After, unless nil, is a position that the answer must cover: it waits.
+	SQL        string
+	Parameters []Parameter
+	// After and At are as for a view.
 	After *event.Position
+	At    event.Cut
 	// Timeout bounds the whole query, waiting included; always set.
 	Timeout time.Duration
 }
@@ -93,6 +98,8 @@ type Queries interface {
 	Views(ctx context.Context) (any, error)
 	// SQL answers with the rows of a statement that it passes through the Gate.
 	SQL(ctx context.Context, r SQLRequest) (*Answer, error)
+	// Prepare tells what a statement needs and gives, without running it.
+	Prepare(ctx context.Context, sql string) (*Prepared, error)
 	// Check compares a view with its own SQL over the raw events at one cut, or
 	// gives an earlier comparison that is not older than maxAge.
 	Check(ctx context.Context, view string, maxAge time.Duration) (*Check, error)

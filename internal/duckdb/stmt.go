@@ -122,6 +122,26 @@ func (s *Stmt) release() {
 	delete(s.conn.stmt, s)
 }
 
+// ParameterTypes prepares one statement and gives the types that the places of its
+// parameters ask for, by name. One that nothing asks anything of is absent, and so
+// is one whose type no column can have.
+func (c *Conn) ParameterTypes(ctx context.Context, sql string) (map[string]event.Type, error) {
+	s, err := c.Prepare(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	out := map[string]event.Type{}
+	for i := range mapping.NParams(s.prepared) {
+		logical := mapping.ParamLogicalType(s.prepared, i+1)
+		if typ, ok := kindOf(logical); ok {
+			out[mapping.ParameterName(s.prepared, i+1)] = typ
+		}
+		mapping.DestroyLogicalType(&logical)
+	}
+	return out, nil
+}
+
 // bind gives all parameters of p their values.
 func bind(p mapping.PreparedStatement, args []any) error {
 	if n := int(mapping.NParams(p)); n != len(args) {

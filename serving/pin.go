@@ -1,0 +1,163 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/speed"
+	"github.com/tailwater/tailwater/warehouse"
+)
+
+// A pin is one moment held for one query: a State taken before the warehouse
+// transaction, and that transaction. Every relation of the query is read at the
+// cut of the State.
+type pin struct {
+	core     *Core
+	state    *speed.State
+	tx       *warehouse.Txn
+	cut      event.Cut
+	past     bool // the cut was asked for, and may lie before the State's
+	handles  []*duckdb.Handle
+	problems []string // holes and overlaps in the coverage; empty if complete
+	stats    map[string]any
+	once     sync.Once
+}
+
+// pin takes a State, then begins. If a batch run has passed the State (S > A),
+// it waits for a newer one: the speed layer is on its way there.
+//
+// With at, the pin is read at that cut instead of the State's, once the State has
+// come so far: facts, landed files and the tail hold every event since the first.
+func (c *Core) pin(ctx context.Context, after *event.Position, at event.Cut) (*pin, error) {
+	if err := c.Ready(); err != nil {
+		return nil, err
+	}
+	if after != nil {
+		if err := c.wait(ctx, *after); err != nil {
+			return nil, err
+		}
+	}
+	for _, src := range at.Sources() {
+		if err := c.wait(ctx, event.Position{Source: src, Seq: at[src]}); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		changed := c.speed.Changed()
+		st := c.speed.State()
+		tx, err := c.warehouse.Begin(ctx)
+		if err != nil {
+			return nil, err
+		}
+		cut := st.Applied()
+		if !ahead(tx.Marks(), cut) {
+			p := &pin{core: c, state: st, tx: tx, cut: cut, stats: map[string]any{}}
+			if at != nil {
+				p.cut, p.past = at, true
+			}
+			return p, nil
+		}
+		tx.Close()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// wait returns when answers cover the position.
+func (c *Core) wait(ctx context.Context, p event.Position) error {
+	_, err := c.speed.Wait(ctx, p)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, speed.ErrPositionLost):
+		return fmt.Errorf("%w: %v", ErrPositionLost, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: position %s is not applied yet", ErrTimeout, p)
+	}
+	return &Refusal{Code: "position", Message: err.Error()}
+}
+
+// ahead reports whether some S is beyond the cut.
+func ahead(marks map[string]event.Cut, cut event.Cut) bool {
+	for _, s := range marks {
+		for src, through := range s {
+			if at, ok := cut[src]; ok && through > at {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// close lets everything go. It is idempotent.
+func (p *pin) close() {
+	p.once.Do(func() {
+		p.tx.Close()
+		for _, h := range p.handles {
+			h.Close()
+		}
+	})
+}
+
+// run executes the statement in the pin's transaction; the answer owns the pin.
+func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
+	rows, err := p.tx.Conn.Query(ctx, sql)
+	if err != nil {
+		p.close()
+		return nil, p.core.queryError(ctx, err)
+	}
+	a := &Answer{
+		Columns:    rows.Columns(),
+		Complete:   len(p.problems) == 0,
+		Cut:        p.cut,
+		Head:       p.core.Heads(ctx),
+		Watermark:  p.watermark(),
+		Statistics: p.stats,
+		Close:      func() { rows.Close(); p.close() },
+	}
+	if !a.Complete {
+		p.stats["incomplete"] = p.problems
+	}
+	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
+		b, err := rows.Next(ctx)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, p.core.queryError(ctx, err)
+		}
+		return b, err
+	}
+	return a, nil
+}
+
+// queryError tells the end of a query's time from a failure, and has a damaged
+// warehouse mended.
+func (c *Core) queryError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if warehouse.Damaged(err) {
+		c.Mend(err)
+		return fmt.Errorf("%w: the warehouse's file is damaged and is being made anew from the lake", ErrNotReady)
+	}
+	return err
+}
+
+func (p *pin) watermark() map[string]time.Time {
+	w := map[string]time.Time{}
+	for name, s := range p.state.Streams {
+		if at, ok := s.Watermark(); ok {
+			w[name] = at
+		}
+	}
+	return w
+}

@@ -1,0 +1,224 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/warehouse"
+)
+
+// SQL answers with the rows of a statement over streams, dead letters and views.
+func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
+	st, err := c.gate.Admit(ctx, r.SQL, r.Parameters...)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.pin(ctx, r.After, r.At)
+	if err != nil {
+		return nil, err
+	}
+	relations := map[string]string{}
+	for _, table := range st.Tables {
+		if relations[table], err = p.relation(ctx, table); err != nil {
+			p.close()
+			return nil, err
+		}
+	}
+	sql, err := st.Rewrite(relations)
+	if err == nil {
+		sql, _, err = presentable(ctx, p.tx.Conn, sql)
+	}
+	if err != nil {
+		p.close()
+		if own := c.ownError(ctx, r.SQL); own != nil {
+			err = own
+		}
+		return nil, c.queryError(ctx, err)
+	}
+	if st.explain != explainNothing {
+		return p.explain(ctx, sql, st.explain)
+	}
+	return p.run(ctx, sql)
+}
+
+// ownError gives the engine's objection to a statement as its author wrote it,
+// with the place and the candidates in the author's text: it binds the statement
+// over empty tables of the catalogue's names. nil if it binds there.
+func (c *Core) ownError(ctx context.Context, sql string) error {
+	conn, err := c.gateDB.Connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.Exec(ctx, c.emptyTables()); err != nil {
+		return err
+	}
+	stmt, err := conn.Prepare(ctx, sql)
+	if err == nil {
+		stmt.Close()
+	}
+	var engine *duckdb.Error
+	if errors.As(err, &engine) {
+		return &Refusal{Code: "sql", Message: engine.Message}
+	}
+	return nil
+}
+
+// emptyTables makes the catalogue's tables, without rows, for one connection.
+func (c *Core) emptyTables() string {
+	var sb strings.Builder
+	for _, name := range c.Tables() {
+		var defs []string
+		for _, col := range c.columnsOf(name) {
+			defs = append(defs, duckdb.Ident(col.Name)+" "+col.Type.String())
+		}
+		if schema, _ := splitName(name); schema == "" { // a temporary table has no schema of its own
+			fmt.Fprintf(&sb, "CREATE TEMP TABLE %s (%s);\n", duckdb.Ident(name), strings.Join(defs, ", "))
+		}
+	}
+	return sb.String()
+}
+
+// columnsOf gives the columns of a table of the catalogue.
+func (c *Core) columnsOf(table string) []event.Column {
+	if table == errorsTableName {
+		return viewErrorColumns
+	}
+	if plan := c.plans[table]; plan != nil {
+		return plan.Output
+	}
+	for _, s := range c.streams {
+		switch table {
+		case s.Stream:
+			return s.Relation()
+		case event.DeadName(s.Stream):
+			return event.DeadSchema(s.Stream).Relation()
+		}
+	}
+	return nil
+}
+
+// presentable wraps a statement so that every column has a type that answers
+// can carry: nested values become JSON, others text. The columns are those of the
+// wrapped statement.
+func presentable(ctx context.Context, conn *duckdb.Conn, sql string) (string, []event.Column, error) {
+	columns, err := conn.Describe(ctx, sql)
+	if err != nil {
+		return "", nil, err
+	}
+	shown := make([]event.Column, len(columns))
+	names, items, wrap := make([]string, len(columns)), make([]string, len(columns)), false
+	for i, col := range columns {
+		names[i] = fmt.Sprintf("c%d", i)
+		items[i] = names[i] + " AS " + duckdb.Ident(col.Name)
+		shown[i].Name = col.Name
+		if shown[i].Type, err = duckdb.ParseType(col.SQLType); err == nil {
+			continue
+		}
+		wrap = true
+		as := presentType(col.SQLType)
+		if shown[i].Type, err = duckdb.ParseType(as); err != nil {
+			return "", nil, err
+		}
+		items[i] = "CAST(" + names[i] + " AS " + as + ") AS " + duckdb.Ident(col.Name)
+	}
+	if !wrap {
+		return sql, shown, nil
+	}
+	return "SELECT " + strings.Join(items, ", ") + " FROM (" + sql + ") AS answer(" + strings.Join(names, ", ") + ")", shown, nil
+}
+
+// presentType is what a type outside event's kinds is shown as.
+func presentType(sqlType string) string {
+	switch {
+	case strings.HasPrefix(sqlType, "STRUCT("), strings.HasPrefix(sqlType, "MAP("), strings.HasSuffix(sqlType, "]"):
+		return "JSON"
+	case sqlType == "UBIGINT":
+		return "HUGEINT"
+	case sqlType == "UTINYINT", sqlType == "USMALLINT", sqlType == "UINTEGER":
+		return "BIGINT"
+	case strings.HasPrefix(sqlType, "TIMESTAMP"):
+		return "TIMESTAMP"
+	}
+	return "VARCHAR"
+}
+
+// A Prepared is what can be said of a statement without its parameters' values.
+type Prepared struct {
+	// Parameters are named "1", "2", … or as the statement names them, in the order
+	// of parameterNames. The type is the one that their place asks for, VARCHAR if
+	// it asks for none.
+	Parameters []event.Column
+	// Columns are those of the rows that the statement gives.
+	Columns []event.Column
+}
+
+// Prepare passes a statement through the Gate and binds it over empty tables: what
+// it needs and what it gives, without running it.
+func (c *Core) Prepare(ctx context.Context, sql string) (*Prepared, error) {
+	st, err := c.gate.admit(ctx, sql, nil, true)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.gateDB.Connect()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	relations := map[string]string{}
+	for _, table := range st.Tables {
+		relations[table] = warehouse.EmptySelect(c.columnsOf(table))
+	}
+	printed, err := st.Rewrite(relations)
+	if err != nil {
+		return nil, err
+	}
+	out := &Prepared{}
+	if len(st.parameters) > 0 {
+		types, err := conn.ParameterTypes(ctx, printed)
+		if err != nil {
+			return nil, c.prepareError(ctx, sql, err)
+		}
+		nulls := map[string]any{}
+		for _, name := range st.parameters {
+			typ, ok := types[name]
+			if !ok {
+				typ = event.Type{Kind: event.Varchar}
+			}
+			out.Parameters = append(out.Parameters, event.Column{Name: name, Type: typ})
+			if nulls[name], err = c.gate.constant(ctx, "CAST(NULL AS "+typ.String()+")"); err != nil {
+				return nil, err
+			}
+		}
+		statement := duckdb.Statements(st.tree)[0]
+		if err := c.gate.name(ctx, parameterOutputs(statement, nil)); err != nil {
+			return nil, err
+		}
+		putConstants(statement, nulls)
+		if printed, err = conn.Print(ctx, st.tree); err != nil {
+			return nil, err
+		}
+	}
+	if st.explain != explainNothing {
+		out.Columns = explainColumns
+		return out, nil
+	}
+	_, columns, err := presentable(ctx, conn, printed)
+	if err != nil {
+		return nil, c.prepareError(ctx, sql, err)
+	}
+	out.Columns = columns
+	return out, nil
+}
+
+// prepareError words the engine's objection as of the author's own text.
+func (c *Core) prepareError(ctx context.Context, sql string, err error) error {
+	if own := c.ownError(ctx, sql); own != nil {
+		return own
+	}
+	return err
+}
