@@ -106,7 +106,7 @@ func (c *Core) columnsOf(table string) []event.Column {
 // can carry: nested values become JSON, others text. The columns are those of the
 // wrapped statement.
 func presentable(ctx context.Context, conn *duckdb.Conn, sql string) (string, []event.Column, error) {
-	columns, err := conn.Describe(ctx, sql)
+	columns, err := conn.Columns(ctx, sql)
 	if err != nil {
 		return "", nil, err
 	}
@@ -135,7 +135,7 @@ func presentable(ctx context.Context, conn *duckdb.Conn, sql string) (string, []
 // presentType is what a type outside event's kinds is shown as.
 func presentType(sqlType string) string {
 	switch {
-	case strings.HasPrefix(sqlType, "STRUCT("), strings.HasPrefix(sqlType, "MAP("), strings.HasSuffix(sqlType, "]"):
+	case sqlType == "STRUCT", sqlType == "MAP", sqlType == "LIST":
 		return "JSON"
 	case sqlType == "UBIGINT":
 		return "HUGEINT"

@@ -110,3 +110,27 @@ func (c *Conn) Describe(ctx context.Context, query string) ([]DescribedColumn, e
 	}
 	return columns, nil
 }
+
+// Columns gives the columns of one statement's result without running it. It costs
+// half of what Describe does, and says of a nested type no more than STRUCT, MAP,
+// LIST or UNION.
+func (c *Conn) Columns(ctx context.Context, query string) ([]DescribedColumn, error) {
+	s, err := c.Prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	columns := make([]DescribedColumn, mapping.PreparedStatementColumnCount(s.prepared))
+	for i := range columns {
+		at := mapping.IdxT(i)
+		l := mapping.PreparedStatementColumnLogicalType(s.prepared, at)
+		t, ok := kindOf(l)
+		id := mapping.GetTypeId(l)
+		mapping.DestroyLogicalType(&l)
+		columns[i] = DescribedColumn{Name: mapping.PreparedStatementColumnName(s.prepared, at), SQLType: t.String()}
+		if !ok {
+			columns[i].SQLType = typeNames[id]
+		}
+	}
+	return columns, nil
+}

@@ -1,0 +1,172 @@
+package serving
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tailwater/tailwater/event"
+)
+
+func TestAViewIsItsSQLInEveryLayer(t *testing.T) {
+	r := newRig(t)
+	r.sameAt(nil)
+	for _, step := range []func(){
+		func() { r.send(700) }, r.land, func() { r.send(300) }, r.batch, func() { r.send(50) },
+		r.land, r.batch, func() { r.send(5) }, r.land, r.batch, r.batch, func() { r.send(1) },
+	} {
+		step()
+		r.sameAt(nil)
+	}
+}
+
+func TestAPastCutIsAnsweredAsItWas(t *testing.T) {
+	r := newRig(t)
+	const sql = "SELECT (SELECT c FROM total), (SELECT count(*) FROM pay), (SELECT sum(c) FROM hourly WHERE k = 'a'), (SELECT count(*) FROM tailwater.view_errors)"
+	was := map[uint64]string{}
+	step := func(n int, then ...func()) {
+		r.send(n)
+		for _, f := range then {
+			f()
+		}
+		was[r.at] = r.ask(sql)
+	}
+	step(100)
+	step(80, r.land)
+	step(60, r.land, r.batch)
+	step(40, r.land)
+	step(20)
+	for at, want := range was {
+		cut := event.Cut{paySource: at}
+		a, err := r.SQL(t.Context(), SQLRequest{SQL: sql, At: cut, Timeout: time.Minute})
+		must(t, err)
+		if a.Cut[paySource] != at {
+			t.Errorf("asked at %d, the answer says %s", at, a.Cut)
+		}
+		if got, err := textOf(a, nil); err != nil || got != want {
+			t.Errorf("at %d: %s%v, and it was %s", at, got, err, want)
+		}
+		r.sameAt(cut)
+		text, err := event.ParseCut(cut.String())
+		if err != nil || text[paySource] != at {
+			t.Errorf("%s reads back as %v (%v)", cut, text, err)
+		}
+	}
+	if _, err := r.SQL(t.Context(), SQLRequest{SQL: sql, At: event.Cut{{Stream: "pay", Epoch: 7}: 3}, Timeout: time.Minute}); err == nil {
+		t.Error("an epoch that never was has an answer")
+	}
+}
+
+func TestParametersAreValuesAndNothingElse(t *testing.T) {
+	r := newRig(t)
+	r.send(300)
+	for _, c := range []struct {
+		sql        string
+		parameters []Parameter
+		literal    string
+	}{
+		{"SELECT count(*) FROM pay WHERE k = $1", []Parameter{{Name: "1", Value: "a"}}, "SELECT count(*) FROM pay WHERE k = 'a'"},
+		{"SELECT count(*) FROM pay WHERE k = ?", []Parameter{{Name: "1", Value: "a' OR true --"}}, "SELECT count(*) FROM pay WHERE k = 'a'' OR true --'"},
+		{"SELECT count(*) FROM pay WHERE ts >= $from AND n < $limit", []Parameter{{Name: "from", Value: "1970-01-01 02:00:00"}, {Name: "limit", Value: int64(10)}}, "SELECT count(*) FROM pay WHERE ts >= '1970-01-01 02:00:00' AND n < 10"},
+		{"SELECT k FROM pay WHERE k IS NOT DISTINCT FROM $1 LIMIT $2", []Parameter{{Name: "1", Value: nil, Type: "VARCHAR"}, {Name: "2", Value: int64(2)}}, "SELECT k FROM pay WHERE k IS NULL LIMIT 2"},
+		{"SELECT $1 + 1, $1", []Parameter{{Name: "1", Value: 1.5}}, "SELECT 1.5::DOUBLE + 1, 1.5::DOUBLE"},
+		{"SELECT $1", []Parameter{{Name: "1", Value: "12", Type: "INTEGER"}}, "SELECT 12"},
+		{"SELECT sum(r) FROM range($1) AS t(r)", []Parameter{{Name: "1", Value: int64(10)}}, "SELECT sum(r) FROM range(10) AS t(r)"},
+		{"SELECT count(*) FROM pay WHERE n = ANY([$1, $2])", []Parameter{{Name: "1", Value: int64(3)}, {Name: "2", Value: int64(4)}}, "SELECT count(*) FROM pay WHERE n = ANY([3, 4])"},
+	} {
+		if got, want := r.ask(c.sql, c.parameters...), r.ask(c.literal); got != want {
+			t.Errorf("%s: %s, with literals %s", c.sql, got, want)
+		}
+	}
+	for sql, want := range map[string]string{
+		"SELECT $1":                      "parameter $1 has no value",
+		"SELECT sum(n) FROM range($2)":   "parameter $2 has no value",
+		"SELECT repeat('x', $9)":         "repeat makes more than",
+		"SELECT count(*) FROM range($9)": "makes more than",
+		"SELECT 1":                       "no parameter $9",
+	} {
+		var values []Parameter
+		if strings.Contains(want, "more") || sql == "SELECT 1" {
+			values = []Parameter{{Name: "9", Value: int64(1e12)}}
+		}
+		_, err := r.SQL(t.Context(), SQLRequest{SQL: sql, Parameters: values, Timeout: time.Minute})
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || !strings.Contains(refusal.Message, want) {
+			t.Errorf("%s: %v, want %q", sql, err, want)
+		}
+	}
+}
+
+func TestPrepareTellsParametersAndColumns(t *testing.T) {
+	r := newRig(t)
+	for sql, want := range map[string]string{
+		"SELECT k, n FROM pay WHERE ts > $1 AND n = $2": "1 TIMESTAMP, 2 BIGINT → k VARCHAR, n BIGINT",
+		"SELECT $1":                                      "1 VARCHAR → $1 VARCHAR",
+		"SELECT k FROM pay WHERE k = ? LIMIT ?":          "1 VARCHAR, 2 BIGINT → k VARCHAR",
+		"SELECT * FROM total":                            " → c BIGINT, s HUGEINT",
+		"SELECT [1, 2] AS l, {'a': 1} AS s, 1::UTINYINT": " → l JSON, s JSON, CAST(1 AS \"UTINYINT\") BIGINT",
+		"SELECT reason FROM tailwater.view_errors":       " → reason VARCHAR",
+		"SELECT * FROM generate_series(1, $1) AS g(i)":   "1 VARCHAR → i BIGINT",
+		"DESCRIBE pay":                                   " → column_name VARCHAR, column_type VARCHAR, null VARCHAR, key VARCHAR, default VARCHAR, extra VARCHAR",
+	} {
+		p, err := r.Prepare(t.Context(), sql)
+		if err != nil {
+			t.Errorf("%s: %v", sql, err)
+			continue
+		}
+		list := func(columns []event.Column) string {
+			var out []string
+			for _, c := range columns {
+				out = append(out, c.Name+" "+c.Type.String())
+			}
+			return strings.Join(out, ", ")
+		}
+		if got := list(p.Parameters) + " → " + list(p.Columns); got != want {
+			t.Errorf("%s:\n  %s\nwant\n  %s", sql, got, want)
+		}
+	}
+	var refusal *Refusal
+	if _, err := r.Prepare(t.Context(), "SELECT nn FROM pay WHERE k = $1"); !errors.As(err, &refusal) || !strings.Contains(refusal.Message, `"n"`) {
+		t.Errorf("an unknown column: %v", err)
+	}
+}
+
+func TestExplainTellsWhatComesFromWhere(t *testing.T) {
+	r := newRig(t)
+	r.send(600)
+	r.land()
+	r.batch()
+	r.send(300)
+	r.land()
+	r.send(100)
+	got := r.ask("/* who */ EXPLAIN ANALYZE SELECT k, sum(n) FROM pay GROUP BY k")
+	for _, want := range []string{"source|batch|600|600|", "source|lake|300|", "source|speed|100|100|", "|batch|600|", "TW_SCAN|speed|100"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "/tmp/") || strings.Contains(got, t.TempDir()) {
+		t.Errorf("names directories:\n%s", got)
+	}
+	got = r.ask("EXPLAIN SELECT * FROM hourly")
+	if !strings.Contains(got, "source|batch|") || !strings.Contains(got, "(null)") {
+		t.Errorf("EXPLAIN gave\n%s", got)
+	}
+	if got := r.ask("DESCRIBE hourly"); !strings.Contains(got, "window_start|TIMESTAMP") {
+		t.Errorf("DESCRIBE gave\n%s", got)
+	}
+	if got := r.ask("SUMMARIZE SELECT n FROM pay"); !strings.Contains(got, "n|BIGINT|-50|50|") {
+		t.Errorf("SUMMARIZE gave\n%s", got)
+	}
+	for _, sql := range []string{"EXPLAIN ANALYZE DELETE FROM pay", "EXPLAIN EXPLAIN SELECT 1", "EXPLAIN SELECT 1; SELECT 2", "EXPLAIN", "DESCRIBE 'a.csv'", "EXPLAIN (FORMAT HTML) SELECT 1"} {
+		var refusal *Refusal
+		if _, err := r.SQL(t.Context(), SQLRequest{SQL: sql, Timeout: time.Minute}); !errors.As(err, &refusal) {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	if _, err := r.SQL(t.Context(), SQLRequest{SQL: "EXPLAIN SELECT nothere FROM pay", Timeout: time.Minute}); err == nil || strings.Contains(fmt.Sprint(err), "facts") {
+		t.Errorf("an unknown column: %v", err)
+	}
+}
