@@ -1,12 +1,13 @@
 package serving
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
@@ -42,7 +43,10 @@ type CoreConfig struct {
 	// come from it.
 	GateDB     *duckdb.DB
 	Operations Operations
-	Logger     *slog.Logger // nil discards
+	// ResultBytes is how much memory results take that are kept for those who ask the
+	// same before the cut moves. 64 MiB: some thousand panels of a dashboard.
+	ResultBytes int64
+	Logger      *slog.Logger // nil discards
 }
 
 // Core answers queries from a State, a warehouse transaction and the landed
@@ -58,6 +62,7 @@ type Core struct {
 	logger    *slog.Logger
 	live      *liveFeeds
 	checks    map[string]*checked // by view
+	shared    *shared
 }
 
 // NewCore puts the layers together. Whoever stops the layers calls StopLive first.
@@ -65,7 +70,9 @@ func NewCore(cfg CoreConfig) *Core {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Core{Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
+	cfg.ResultBytes = cmp.Or(cfg.ResultBytes, 64<<20)
+	c := &Core{shared: newShared(cfg.ResultBytes),
+		Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
 		plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
 	for _, p := range cfg.Plans {
 		c.plans[p.Name] = p
@@ -100,7 +107,43 @@ func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
 	if plan == nil {
 		return nil, c.noView(r.Name)
 	}
-	p, err := c.pin(ctx, r.After, r.At)
+	if r.After != nil {
+		if err := c.wait(ctx, *r.After); err != nil {
+			return nil, err
+		}
+		r.After = nil
+	}
+	key, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.ask(ctx, "view "+string(key), []string{plan.Stream}, r.At, func() (*Answer, error) { return c.view(ctx, plan, r) })
+}
+
+// ask answers a question in its canonical form, over some streams, from what is
+// known already or by compute.
+func (c *Core) ask(ctx context.Context, key string, streams []string, at event.Cut, compute func() (*Answer, error)) (*Answer, error) {
+	if err := c.Ready(); err != nil {
+		return nil, err
+	}
+	var asked event.Cut
+	if at == nil {
+		asked = c.speed.State().Applied()
+	}
+	return c.shared.answer(ctx, key, streams, asked, compute, func(a *Answer) {
+		a.Head = c.Heads(ctx)
+		a.Statistics["shared"] = true
+		for src, through := range asked {
+			if !slices.Contains(streams, src.Stream) {
+				a.Cut[src] = through // the rows are those of this cut as well
+			}
+		}
+	})
+}
+
+// view computes the rows of a view.
+func (c *Core) view(ctx context.Context, plan *view.Plan, r ViewRequest) (*Answer, error) {
+	p, err := c.pin(ctx, nil, r.At)
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,7 @@ type Statement struct {
 	// statement that is prepared has some.
 	parameters []string
 	explain    explainKind
+	volatile   bool // it may give other rows at the same cut: now(), random()
 }
 
 // A use is one place at which a statement reads a catalogue table.
@@ -103,7 +104,7 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	}
 	w.unqualifyColumns()
 	w.keepDoubles()
-	st.Tables, st.uses, st.ctes = w.used, w.uses, w.ctes
+	st.Tables, st.uses, st.ctes, st.volatile = w.used, w.uses, w.ctes, w.volatile
 	return st, nil
 }
 

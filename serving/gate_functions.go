@@ -51,6 +51,9 @@ func (w *walker) function(node map[string]any) error {
 	if !known || schema != "" && schema != "main" || text(node, "catalog") != "" {
 		return w.refuse(node, "unknown_function", "", "the function %s is not available", text(node, "function_name"))
 	}
+	if !duckdb.Deterministic(name) && !duckdb.AggregateAllowed(name) && !duckdb.WindowAllowed(name) {
+		w.volatile = true
+	}
 	return w.checkSize(node, name, maxSeriesList, true)
 }
 

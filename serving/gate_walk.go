@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
 // A walker checks one tree. Nodes are as the engine's parser prints them: query
@@ -21,6 +23,7 @@ type walker struct {
 
 	// preparing lets parameters stand where they have no value yet.
 	preparing    bool
+	volatile     bool
 	depth, nodes int
 	factor       float64 // how many values the statement's series make of one, multiplied
 	used         []string
@@ -180,6 +183,9 @@ func (w *walker) query(v any, in *scope) error {
 	if !ok {
 		return w.refuse(node, "unsupported", "", "a query of kind %q is not supported", text(node, "type"))
 	}
+	if !empty(node["sample"]) {
+		w.volatile = true
+	}
 	if in, err = w.with(node["cte_map"], in); err != nil {
 		return err
 	}
@@ -255,6 +261,9 @@ func (w *walker) ref(v any, in *scope) error {
 	if err := w.members(node, s, in); err != nil {
 		return err
 	}
+	if !empty(node["sample"]) {
+		w.volatile = true
+	}
 	switch kind {
 	case "BASE_TABLE":
 		return w.table(node, in)
@@ -322,7 +331,14 @@ func (w *walker) expr(v any, in *scope) error {
 			w.doubles = append(w.doubles, node)
 		}
 	case "COLUMN_REF":
-		if names, _ := node["column_names"].([]any); len(names) > 2 {
+		names, _ := node["column_names"].([]any)
+		if len(names) == 1 {
+			name, _ := names[0].(string)
+			if _, reads := duckdb.ColumnFunction(name); reads {
+				w.volatile = true // CURRENT_DATE and its like
+			}
+		}
+		if len(names) > 2 {
 			w.columns = append(w.columns, node)
 		}
 	}

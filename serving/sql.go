@@ -2,8 +2,10 @@ package serving
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tailwater/tailwater/event"
@@ -12,12 +14,58 @@ import (
 )
 
 // SQL answers with the rows of a statement over streams, dead letters and views.
+//
+// A statement that was asked before passes the Gate only when its result is not
+// known any more.
 func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
+	if r.After != nil {
+		if err := c.wait(ctx, *r.After); err != nil {
+			return nil, err
+		}
+		r.After = nil
+	}
+	key, err := json.Marshal([]any{r.SQL, r.Parameters, r.At, c.Tables()})
+	if err != nil {
+		return nil, err
+	}
+	question := "sql " + string(key)
+	if streams, known := c.shared.reads(question); known {
+		return c.ask(ctx, question, streams, r.At, func() (*Answer, error) {
+			st, err := c.gate.Admit(ctx, r.SQL, r.Parameters...)
+			if err != nil {
+				return nil, err
+			}
+			return c.statement(ctx, st, r)
+		})
+	}
 	st, err := c.gate.Admit(ctx, r.SQL, r.Parameters...)
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.pin(ctx, r.After, r.At)
+	compute := func() (*Answer, error) { return c.statement(ctx, st, r) }
+	if st.volatile || st.explain != explainNothing {
+		return compute()
+	}
+	return c.ask(ctx, question, c.streamsOf(st.Tables), r.At, compute)
+}
+
+// streamsOf gives the streams that tables of the catalogue are made of, not nil.
+func (c *Core) streamsOf(tables []string) []string {
+	out := []string{}
+	for _, s := range c.streams {
+		if slices.ContainsFunc(tables, func(table string) bool {
+			plan := c.plans[table]
+			return table == s.Stream || table == event.DeadName(s.Stream) || table == errorsTableName || plan != nil && plan.Stream == s.Stream
+		}) {
+			out = append(out, s.Stream)
+		}
+	}
+	return out
+}
+
+// statement computes the rows of a statement that passed the Gate.
+func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Answer, error) {
+	p, err := c.pin(ctx, nil, r.At)
 	if err != nil {
 		return nil, err
 	}
