@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tailwater/tailwater/event"
@@ -51,6 +52,15 @@ func batched(s event.Cut) []event.Range {
 // the statement applies, leaves out.
 func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 	fromBatch, s := p.tx.Partials(plan)
+	if held := p.held(plan, f, s); held != "" {
+		fromBatch += " UNION ALL " + held
+	}
+	return "(" + fromBatch + ") AS partials"
+}
+
+// held gives a SELECT over the speed layer's partial rows of a view after S, and
+// checks that they and the batch's cover everything; "" if there are none.
+func (p *pin) held(plan *view.Plan, f view.Filter, s event.Cut) string {
 	stream, v := p.state.View(plan.Name)
 	ranges, segments := v.After(s)
 	p.cover("view "+plan.Name, stream, append(batched(s), ranges...))
@@ -66,9 +76,33 @@ func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 	}
 	p.stats["speed_rows"] = rows
 	if batches = narrow(plan, f, batches); len(batches) == 0 {
-		return "(" + fromBatch + ") AS partials"
+		return ""
 	}
-	return "(" + fromBatch + " UNION ALL SELECT " + columnList(plan.Partial) + " FROM " + p.share(plan.Partial, batches) + ") AS partials"
+	return "SELECT " + columnList(plan.Partial) + " FROM " + p.share(plan.Partial, batches)
+}
+
+// A view's partial rows are merged as a split if the whole of it may be asked for
+// and few of its rows are loose: the engine reads the loose ones first, whatever a
+// statement then does with the view.
+const maxLooseRows = 20_000
+
+// split gives a view's partial rows as those that the batch has merged and the rest.
+func (p *pin) split(plan *view.Plan, f view.Filter) view.Split {
+	from := p.tx.Split(plan)
+	held := p.held(plan, f, from.S)
+	if len(f.Where) > 0 || from.LooseRows > maxLooseRows {
+		return view.Split{Loose: united(from.Base, from.Loose, held)}
+	}
+	return view.Split{Base: united(from.Base), Loose: united(from.Loose, held)}
+}
+
+// united gives a FROM item of the rows of SELECTs, of which some may be empty.
+func united(selects ...string) string {
+	selects = slices.DeleteFunc(selects, func(s string) bool { return s == "" })
+	if len(selects) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(selects, " UNION ALL ") + ") AS partials"
 }
 
 // relation gives the SELECT behind a name of the catalogue.
@@ -96,7 +130,7 @@ func (p *pin) relation(ctx context.Context, table string) (string, error) {
 // anew, from the events through it.
 func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
 	if !p.past {
-		return plan.AnswerSQL(p.partials(plan, f), f)
+		return plan.SplitSQL(p.split(plan, f), f)
 	}
 	events, err := p.relation(ctx, plan.Stream)
 	if err != nil {

@@ -34,7 +34,7 @@ func oneNumber(n int64, rows int, cut event.Cut) *Answer {
 	}}
 }
 
-func TestAsMayAskAsLikeAndOneComputes(t *testing.T) {
+func TestManyAskAndOneComputes(t *testing.T) {
 	s := newShared(1 << 20)
 	at := func(n uint64) event.Cut { return event.Cut{paySource: n, {Stream: "other", Epoch: 1}: 100 - n} }
 	started, goOn := make(chan struct{}), make(chan struct{})
@@ -53,7 +53,7 @@ func TestAsMayAskAsLikeAndOneComputes(t *testing.T) {
 			return oneNumber(int64(n), 1, at(cut)), nil
 		}, func(*Answer) {}))
 	}
-	results := make(chan string, 20)
+	results := make(chan string, 21)
 	var all sync.WaitGroup
 	run := func(cut uint64, block bool) {
 		all.Go(func() {

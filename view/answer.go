@@ -15,10 +15,20 @@ import (
 // window functions. An unknown key or column is an error that names those
 // there are.
 func (p *Plan) AnswerSQL(partials string, f Filter) (string, error) {
-	return p.answer(partials, f, false)
+	return p.answer(Split{Loose: partials}, f, false)
 }
 
-func (p *Plan) answer(partials string, f Filter, keyed bool) (string, error) {
+// A Split is partial rows in two FROM items. Base has one row for each window and
+// keys; Loose may have any number. An empty one has no rows.
+type Split struct{ Base, Loose string }
+
+// SplitSQL is AnswerSQL over partial rows of which most are merged already: only
+// those of the base that some loose row belongs to are merged again.
+func (p *Plan) SplitSQL(s Split, f Filter) (string, error) {
+	return p.answer(s, f, false)
+}
+
+func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
 	conditions, err := p.conditions(f)
 	if err != nil {
 		return "", err
@@ -30,19 +40,53 @@ func (p *Plan) answer(partials string, f Filter, keyed bool) (string, error) {
 	if f.Limit < 0 || f.Offset < 0 {
 		return "", fmt.Errorf("view %s: limit %d, offset %d: want none below zero", p.Name, f.Limit, f.Offset)
 	}
-	outside := ""
+	outside, inside := "", ""
 	if len(conditions) > 0 {
 		if p.stmts.pushable {
-			partials = "(SELECT * FROM (FROM " + partials + ") AS _f WHERE " + strings.Join(conditions, " AND ") + ") AS _n"
+			inside = " WHERE " + strings.Join(conditions, " AND ")
 		} else {
 			outside = " WHERE " + strings.Join(conditions, " AND ")
 		}
 	}
-	merged := "(" + p.MergeSQL(partials) + ") AS _g"
+	merged := "(" + p.mergedSQL(split, inside) + ") AS _g"
 	if outside == "" && len(f.Order) == 0 && f.Limit == 0 && f.Offset == 0 && !keyed {
 		return p.FinishSQL(merged), nil
 	}
 	return p.outer(merged, outside, order, f, keyed), nil
+}
+
+// mergedSQL makes the rows of both parts into one for each window and keys, of those
+// for which the condition holds.
+func (p *Plan) mergedSQL(s Split, where string) string {
+	if where != "" {
+		narrow := func(from string) string {
+			if from == "" {
+				return ""
+			}
+			return "(SELECT * FROM (FROM " + from + ") AS _f" + where + ") AS _n"
+		}
+		s = Split{narrow(s.Base), narrow(s.Loose)}
+	}
+	groups := p.groups()
+	switch {
+	case s.Base == "":
+		return p.MergeSQL(s.Loose)
+	case len(groups) == 0 && s.Loose == "": // no rows are one row, of no events
+		return p.MergeSQL(s.Base)
+	case len(groups) == 0:
+		return p.MergeSQL("(SELECT * FROM " + s.Base + " UNION ALL SELECT * FROM " + s.Loose + ") AS _u")
+	case s.Loose == "":
+		return "SELECT * FROM " + s.Base
+	}
+	same := make([]string, len(groups))
+	for i, c := range groups {
+		same[i] = "_b." + c + " IS NOT DISTINCT FROM _l." + c
+	}
+	base := func(join string) string {
+		return "SELECT _b.* FROM (FROM " + s.Base + ") AS _b " + join + " JOIN _loose AS _l ON " + strings.Join(same, " AND ")
+	}
+	return "WITH _loose AS MATERIALIZED (SELECT * FROM " + s.Loose + ") " + base("ANTI") +
+		" UNION ALL " + p.MergeSQL("("+base("SEMI")+" UNION ALL SELECT * FROM _loose) AS _u")
 }
 
 // outer wraps finish in a SELECT that sees the pane, the keys and the view's

@@ -30,7 +30,7 @@ func (p *Plan) Groups() []event.Column { return p.Partial[:len(p.groups())] }
 
 // KeyedSQL is AnswerSQL with the columns of Groups behind those of Output.
 func (p *Plan) KeyedSQL(partials string, f Filter) (string, error) {
-	return p.answer(partials, f, true)
+	return p.answer(Split{Loose: partials}, f, true)
 }
 
 // NarrowedSQL is a FROM item of those partial rows whose window and keys some row

@@ -250,6 +250,12 @@ func TestAnswersFromMergedPartialsEqualThePlainSQL(t *testing.T) {
 				}
 				return sql
 			})
+			halves := splitAnswer(b, r, p, parts)
+			if n, d := diff(halves, want, strings.Contains(p.SQL, "LIMIT")); d != "" {
+				t.Fatalf("seed %d: %s\nas a split: %s", seed, p.SQL, d)
+			} else {
+				compared += n
+			}
 			if !slices.Equal(got.Columns, want.Columns) || !slices.Equal(got.Columns, p.Output) {
 				t.Fatalf("columns %v, plain %v, plan %v", got.Columns, want.Columns, p.Output)
 			}
@@ -263,6 +269,31 @@ func TestAnswersFromMergedPartialsEqualThePlainSQL(t *testing.T) {
 		t.Fatalf("only %d values compared", compared)
 	}
 	t.Logf("%d values equal in %v", compared, time.Since(began).Round(time.Millisecond))
+}
+
+// splitAnswer merges some of the partial rows to a base and leaves the others loose.
+func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch) *duckdb.Relation {
+	b.t.Helper()
+	n := r.IntN(len(parts) + 1)
+	base, loose := duckdb.Share(p.Partial), duckdb.Share(p.Partial)
+	defer base.Close()
+	defer loose.Close()
+	split := Split{Base: base.SQL()}
+	if n > 0 {
+		base.Set(b.over(p.Partial, parts[:n], p.MergeSQL).Batches)
+	}
+	if loose.Set(parts[n:]); n < len(parts) {
+		split.Loose = loose.SQL()
+	}
+	sql, err := p.SplitSQL(split, Filter{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	rel, err := b.conn.Collect(b.t.Context(), sql)
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, sql)
+	}
+	return rel
 }
 
 // randomRanges cuts a random stream into ranges, some of them empty.

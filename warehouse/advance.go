@@ -52,7 +52,7 @@ func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (
 		return Advanced{}, fmt.Errorf("warehouse: begin: %w", err)
 	}
 	a := advance{conn: conn, moved: map[string]bool{}}
-	if a.marks, err = readMarks(ctx, conn); err != nil {
+	if a.marks, _, err = readMarks(ctx, conn); err != nil {
 		return Advanced{}, fmt.Errorf("warehouse: %w", err)
 	}
 	if err := a.drop(ctx, inputs, rebuild); err != nil {
@@ -102,17 +102,15 @@ func (a *advance) drop(ctx context.Context, inputs []Input, rebuild bool) error 
 			tables = []string{factsTable(stream)}
 		} else {
 			name := duckdb.Ident(strings.Replace(strings.TrimPrefix(object, "view:"), ":", "_", 1))
-			tables = []string{"partials." + name, "errors." + name}
+			tables = []string{"partials." + name, "loose." + name, "errors." + name}
 		}
 		for _, t := range tables {
 			if err := a.conn.Exec(ctx, "DROP TABLE IF EXISTS "+t); err != nil {
 				return fmt.Errorf("drop %s: %w", t, err)
 			}
 		}
-		for _, t := range []string{"tw.marks", "tw.objects"} {
-			if err := a.conn.Exec(ctx, "DELETE FROM "+t+" WHERE object = ?", object); err != nil {
-				return fmt.Errorf("forget %s: %w", object, err)
-			}
+		if err := a.conn.Exec(ctx, "DELETE FROM tw.marks WHERE object = ?", object); err != nil {
+			return fmt.Errorf("forget %s: %w", object, err)
 		}
 		delete(a.marks, object)
 	}
@@ -122,26 +120,26 @@ func (a *advance) drop(ctx context.Context, inputs []Input, rebuild bool) error 
 // stream advances the facts and every view of one stream.
 func (a *advance) stream(ctx context.Context, in Input) error {
 	facts := FactsObject(in.Schema.Stream)
-	err := a.object(ctx, in, facts, func(rows string) error {
+	err := a.object(ctx, in, facts, func(rows string) (loose int64, err error) {
 		if err := a.create(ctx, factsTable(in.Schema.Stream), in.Schema.Relation()); err != nil || rows == "" {
-			return err
+			return 0, err
 		}
 		before, err := a.count(ctx, factsTable(in.Schema.Stream))
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if err := a.insert(ctx, factsTable(in.Schema.Stream), in.Schema.Relation(), rows); err != nil {
-			return err
+			return 0, err
 		}
 		after, err := a.count(ctx, factsTable(in.Schema.Stream))
 		a.rows += after - before
-		return err
+		return 0, err
 	})
 	if err != nil {
 		return fmt.Errorf("facts: %w", err)
 	}
 	for _, p := range in.Plans {
-		if err := a.object(ctx, in, ViewObject(p), func(rows string) error { return a.view(ctx, p, rows) }); err != nil {
+		if err := a.object(ctx, in, ViewObject(p), func(rows string) (int64, error) { return a.view(ctx, p, rows) }); err != nil {
 			return fmt.Errorf("view %s: %w", p.Name, err)
 		}
 	}
@@ -151,9 +149,9 @@ func (a *advance) stream(ctx context.Context, in Input) error {
 	return a.conn.Exec(ctx, "INSERT INTO tw.origins VALUES (?, ?, ?, ?)", in.Schema.Stream, in.Origin.TableID, in.Origin.Version, in.Origin.CommitID)
 }
 
-// object calls add with the rows in (S, L] of the object, and moves its S.
-// The text is empty when there is nothing new.
-func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string) error) error {
+// object calls add with the rows in (S, L] of the object, and moves its S. The text
+// is empty when there is nothing new. add gives how many partial rows are not merged.
+func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string) (loose int64, err error)) error {
 	s := a.marks[object]
 	var ranges []event.Range
 	moved := event.Cut{}
@@ -175,14 +173,15 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 		}
 		rows = text
 	}
-	if err := add(rows); err != nil {
+	loose, err := add(rows)
+	if err != nil {
 		return err
 	}
 	if err := a.conn.Exec(ctx, "DELETE FROM tw.marks WHERE object = ?", object); err != nil {
 		return err
 	}
 	for src, through := range moved {
-		err := a.conn.Exec(ctx, "INSERT INTO tw.marks VALUES (?, ?, ?, ?, ?)", object, src.Stream, int32(src.Epoch), int32(src.Partition), int64(through))
+		err := a.conn.Exec(ctx, "INSERT INTO tw.marks VALUES (?, ?, ?, ?, ?, ?)", object, src.Stream, int32(src.Epoch), int32(src.Partition), int64(through), loose)
 		if err != nil {
 			return err
 		}
@@ -192,67 +191,64 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 }
 
 // view adds the partials and the failed rows of the events to the view's tables.
-func (a *advance) view(ctx context.Context, p *view.Plan, rows string) error {
-	if err := a.create(ctx, partialsTable(p), p.Partial); err != nil {
-		return err
+func (a *advance) view(ctx context.Context, p *view.Plan, rows string) (loose int64, err error) {
+	for table, columns := range map[string][]event.Column{partialsTable(p): p.Partial, looseTable(p): p.Partial, errorsTable(p): ErrorColumns} {
+		if err := a.create(ctx, table, columns); err != nil {
+			return 0, err
+		}
 	}
-	if err := a.create(ctx, errorsTable(p), ErrorColumns); err != nil || rows == "" {
-		return err
-	}
-	events := "(" + rows + ") AS events"
-	if err := a.insert(ctx, partialsTable(p), p.Partial, p.PartialSQL(events)); err != nil {
-		return err
-	}
-	if text := p.ErrorsSQL(events); text != "" {
-		if err := a.insert(ctx, errorsTable(p), ErrorColumns, text); err != nil {
-			return err
+	if rows != "" {
+		events := "(" + rows + ") AS events"
+		if err := a.insert(ctx, looseTable(p), p.Partial, p.PartialSQL(events)); err != nil {
+			return 0, err
+		}
+		if text := p.ErrorsSQL(events); text != "" {
+			if err := a.insert(ctx, errorsTable(p), ErrorColumns, text); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return a.compact(ctx, p)
 }
 
-// compact merges a view's partial rows when the rows added since the last time
-// outgrow a quarter of those merged: each row is then rewritten a bounded number
-// of times, and a query never reads more than 1.25 times the merged rows. The
-// order, key then window, is what makes one key's history cheap to read.
-func (a *advance) compact(ctx context.Context, p *view.Plan) error {
-	table := partialsTable(p)
-	total, err := a.count(ctx, table)
+// fewRows may be left loose whatever the view's size: merging them costs a query less
+// than making a table costs a batch run.
+const fewRows = 100
+
+// compact merges a view's loose rows into the others when they outgrow an eighth of
+// them: each row is then rewritten a bounded number of times, and a query that reads
+// them all merges no more than a fourth. The order, key then window, is what makes
+// one key's history cheap to read. It gives the number of rows that stay loose.
+func (a *advance) compact(ctx context.Context, p *view.Plan) (loose int64, err error) {
+	base, err := a.count(ctx, partialsTable(p))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	known, err := a.conn.Collect(ctx, "SELECT compacted_rows FROM tw.objects WHERE object = ?", ViewObject(p))
-	if err != nil {
-		return err
-	}
-	if base := int64At(known, 0, 0); total-base <= base/4 {
-		return nil
+	loose, err = a.count(ctx, looseTable(p))
+	if err != nil || loose == 0 || base > 0 && loose <= max(base/8, fewRows) {
+		return loose, err
 	}
 	next := "partials." + duckdb.Ident(p.Name+"_next")
 	if err := a.create(ctx, next, p.Partial); err != nil {
-		return err
+		return 0, err
 	}
-	merged := "SELECT * FROM (" + p.MergeSQL(table) + ") AS merged"
+	merged := "SELECT * FROM (" + p.MergeSQL("(SELECT * FROM "+partialsTable(p)+" UNION ALL SELECT * FROM "+looseTable(p)+") AS both_parts") + ") AS merged"
 	if order := sortOrder(p); order != "" {
 		merged += " ORDER BY " + order
 	}
 	if err := a.insert(ctx, next, p.Partial, merged); err != nil {
-		return err
+		return 0, err
 	}
-	if err := a.conn.Exec(ctx, "DROP TABLE "+table); err != nil {
-		return err
+	for _, sql := range []string{
+		"DROP TABLE " + partialsTable(p),
+		"ALTER TABLE " + next + " RENAME TO " + duckdb.Ident(p.Name+"_"+p.Version),
+		"DROP TABLE " + looseTable(p),
+	} {
+		if err := a.conn.Exec(ctx, sql); err != nil {
+			return 0, err
+		}
 	}
-	if err := a.conn.Exec(ctx, "ALTER TABLE "+next+" RENAME TO "+duckdb.Ident(p.Name+"_"+p.Version)); err != nil {
-		return err
-	}
-	rows, err := a.count(ctx, table)
-	if err != nil {
-		return err
-	}
-	if err := a.conn.Exec(ctx, "DELETE FROM tw.objects WHERE object = ?", ViewObject(p)); err != nil {
-		return err
-	}
-	return a.conn.Exec(ctx, "INSERT INTO tw.objects VALUES (?, ?)", ViewObject(p), rows)
+	return 0, a.create(ctx, looseTable(p), p.Partial)
 }
 
 // sortOrder is keys, then pane.

@@ -35,11 +35,11 @@ func prepareFile(ctx context.Context, db *duckdb.DB) error {
 		CREATE SCHEMA IF NOT EXISTS tw;
 		CREATE SCHEMA IF NOT EXISTS facts;
 		CREATE SCHEMA IF NOT EXISTS partials;
+		CREATE SCHEMA IF NOT EXISTS loose;
 		CREATE SCHEMA IF NOT EXISTS errors;
 		CREATE TABLE IF NOT EXISTS tw.meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL);
-		CREATE TABLE IF NOT EXISTS tw.marks (object VARCHAR NOT NULL, stream VARCHAR NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL, through BIGINT NOT NULL);
+		CREATE TABLE IF NOT EXISTS tw.marks (object VARCHAR NOT NULL, stream VARCHAR NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL, through BIGINT NOT NULL, loose_rows BIGINT NOT NULL);
 		CREATE TABLE IF NOT EXISTS tw.origins (stream VARCHAR NOT NULL, table_id VARCHAR NOT NULL, version BIGINT NOT NULL, commit_id VARCHAR NOT NULL);
-		CREATE TABLE IF NOT EXISTS tw.objects (object VARCHAR NOT NULL, compacted_rows BIGINT NOT NULL);
 		INSERT INTO tw.meta SELECT 'format', '`+format+`' WHERE NOT EXISTS (FROM tw.meta WHERE key = 'format');
 		COMMIT;`)
 	if err != nil {
@@ -55,17 +55,18 @@ func prepareFile(ctx context.Context, db *duckdb.DB) error {
 	return nil
 }
 
-// readMarks gives S by object, as the transaction of the connection sees it.
-func readMarks(ctx context.Context, conn *duckdb.Conn) (map[string]event.Cut, error) {
-	rel, err := conn.Collect(ctx, "SELECT object, stream, epoch, part, through FROM tw.marks")
+// readMarks gives, by object, S and how many of its partial rows are not merged, as
+// the transaction of the connection sees them.
+func readMarks(ctx context.Context, conn *duckdb.Conn) (marks map[string]event.Cut, loose map[string]int64, err error) {
+	rel, err := conn.Collect(ctx, "SELECT object, stream, epoch, part, through, loose_rows FROM tw.marks")
 	if err != nil {
-		return nil, fmt.Errorf("read marks: %w", err)
+		return nil, nil, fmt.Errorf("read marks: %w", err)
 	}
-	marks := map[string]event.Cut{}
+	marks, loose = map[string]event.Cut{}, map[string]int64{}
 	for _, b := range rel.Batches {
 		object, stream := b.Column(0).(*array.String), b.Column(1).(*array.String)
 		epoch, part := b.Column(2).(*array.Int32), b.Column(3).(*array.Int32)
-		through := b.Column(4).(*array.Int64)
+		through, looseRows := b.Column(4).(*array.Int64), b.Column(5).(*array.Int64)
 		for i := range b.Len() {
 			// The strings are copied: they would keep the whole batch alive.
 			src := event.Source{Stream: strings.Clone(stream.Value(i)), Epoch: uint32(epoch.Value(i)), Partition: uint32(part.Value(i))}
@@ -73,10 +74,10 @@ func readMarks(ctx context.Context, conn *duckdb.Conn) (map[string]event.Cut, er
 			if marks[name] == nil {
 				marks[name] = event.Cut{}
 			}
-			marks[name][src] = uint64(through.Value(i))
+			marks[name][src], loose[name] = uint64(through.Value(i)), looseRows.Value(i)
 		}
 	}
-	return marks, nil
+	return marks, loose, nil
 }
 
 // An Origin is the commit of a lake table from which the warehouse was last

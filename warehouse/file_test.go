@@ -60,7 +60,7 @@ func TestABrokenFileIsMovedAsideAndMadeAnew(t *testing.T) {
 			harmed, err := os.ReadFile(path)
 			check(t, err)
 			w = open(t, path)
-			if why := w.Recreated(); why == "" || name == "another format" && !strings.Contains(why, "the file has format 0, this program writes 1") {
+			if why := w.Recreated(); why == "" || name == "another format" && !strings.Contains(why, "the file has format 0, this program writes 2") {
 				t.Errorf("made anew because of %q", why)
 			}
 			if aside, err := os.ReadFile(path + ".broken"); err != nil || name != "another format" && string(aside) != string(harmed) {

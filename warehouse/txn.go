@@ -15,6 +15,7 @@ import (
 type Txn struct {
 	Conn  *duckdb.Conn
 	marks map[string]event.Cut
+	loose map[string]int64 // loose rows by object
 }
 
 // Begin opens a read-only transaction. The engine starts a transaction lazily,
@@ -30,7 +31,7 @@ func (w *Warehouse) Begin(ctx context.Context) (*Txn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("warehouse: begin: %w", err)
 	}
-	if t.marks, err = readMarks(ctx, conn); err != nil {
+	if t.marks, t.loose, err = readMarks(ctx, conn); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("warehouse: %w", err)
 	}
@@ -51,7 +52,29 @@ func (t *Txn) Facts(s *event.Schema) (string, event.Cut) {
 
 // Partials gives a SELECT over the view's partial rows, and S.
 func (t *Txn) Partials(p *view.Plan) (string, event.Cut) {
-	return t.read(ViewObject(p), partialsTable(p), p.Partial)
+	s := t.Split(p)
+	if s.Loose == "" {
+		return s.Base, s.S
+	}
+	return s.Base + " UNION ALL " + s.Loose, s.S
+}
+
+// A Split is a view's partial rows in two SELECTs: Base gives one row for each
+// window and keys, Loose, which may be empty, the LooseRows rows added since.
+type Split struct {
+	Base, Loose string
+	LooseRows   int64
+	S           event.Cut
+}
+
+// Split gives the view's partial rows, and S.
+func (t *Txn) Split(p *view.Plan) Split {
+	base, s := t.read(ViewObject(p), partialsTable(p), p.Partial)
+	out := Split{Base: base, S: s, LooseRows: t.loose[ViewObject(p)]}
+	if out.LooseRows > 0 {
+		out.Loose, _ = t.read(ViewObject(p), looseTable(p), p.Partial)
+	}
+	return out
 }
 
 // Errors gives a SELECT over the rows on which the view failed (ErrorColumns),

@@ -25,7 +25,7 @@ import (
 
 // format is the version of the file's own tables; a file with another one is
 // made anew.
-const format = "1"
+const format = "2"
 
 // Config says where the warehouse is and what it may use.
 type Config struct {
@@ -166,7 +166,11 @@ func ViewObject(p *view.Plan) string { return "view:" + p.Name + ":" + p.Version
 
 func factsTable(stream string) string { return "facts." + duckdb.Ident(stream) }
 
+// A view's partial rows are in two tables: those merged, one for each window and
+// keys, and those added since.
 func partialsTable(p *view.Plan) string { return "partials." + duckdb.Ident(p.Name+"_"+p.Version) }
+
+func looseTable(p *view.Plan) string { return "loose." + duckdb.Ident(p.Name+"_"+p.Version) }
 
 func errorsTable(p *view.Plan) string { return "errors." + duckdb.Ident(p.Name+"_"+p.Version) }
 
