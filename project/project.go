@@ -1,5 +1,6 @@
 // Package project reads a user's project: a folder in which streams/*.sql holds
-// one CREATE TABLE a file and views/*.sql one SELECT a file. What a file is
+// one CREATE TABLE a file and views/*.sql one SELECT a file; reference/*.csv and
+// *.parquet are small tables to join. What a file is
 // called is what the stream or view is called. Options are annotation comments
 // at the top of a file:
 //
@@ -46,6 +47,8 @@ type Project struct {
 	Dir     string
 	Streams []*Stream // by name
 	Views   []*View   // by name
+	// References are the tables that queries join, by name.
+	References []*Reference
 }
 
 // A Stream is a stream's schema and where it was read.
@@ -91,6 +94,9 @@ func Load(ctx context.Context, dir string, planner *view.Planner) (*Project, err
 	l := &loader{project: &Project{Dir: dir}, names: map[string]string{}, broken: map[string]bool{}}
 	streams := l.readDir(dir, StreamsDir)
 	views := l.readDir(dir, ViewsDir)
+	if err := l.loadReferences(ctx, dir); err != nil {
+		return nil, err
+	}
 	if err := l.loadStreams(ctx, streams); err != nil {
 		return nil, err
 	}

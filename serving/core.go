@@ -39,6 +39,8 @@ type CoreConfig struct {
 	Warehouse *warehouse.Warehouse
 	Streams   []*event.Schema
 	Plans     []*view.Plan
+	// References are the project's own tables.
+	References []Reference
 	// GateDB is an in-memory engine that holds no data: the gate's connections
 	// come from it.
 	GateDB     *duckdb.DB
@@ -47,6 +49,14 @@ type CoreConfig struct {
 	// same before the cut moves. 64 MiB: some thousand panels of a dashboard.
 	ResultBytes int64
 	Logger      *slog.Logger // nil discards
+}
+
+// A Reference is a small table of the project's own, held in memory.
+type Reference struct {
+	Name string
+	// Version changes with the content: an answer that read the table names it.
+	Version string
+	Rows    *duckdb.Relation
 }
 
 // Core answers queries from a State, a warehouse transaction and the landed
@@ -63,6 +73,8 @@ type Core struct {
 	live      *liveFeeds
 	checks    map[string]*checked // by view
 	shared    *shared
+	// references by name
+	references map[string]Reference
 }
 
 // NewCore puts the layers together. Whoever stops the layers calls StopLive first.
@@ -73,10 +85,13 @@ func NewCore(cfg CoreConfig) *Core {
 	cfg.ResultBytes = cmp.Or(cfg.ResultBytes, 64<<20)
 	c := &Core{shared: newShared(cfg.ResultBytes),
 		Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
-		plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
+		references: map[string]Reference{}, plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
 	for _, p := range cfg.Plans {
 		c.plans[p.Name] = p
 		c.checks[p.Name] = newChecked()
+	}
+	for _, r := range cfg.References {
+		c.references[r.Name] = r
 	}
 	c.gate = NewGate(cfg.GateDB, c)
 	return c
@@ -88,13 +103,19 @@ func (c *Core) Streams() []*event.Schema { return c.streams }
 // errorsTableName is the relation of the rows on which a view failed.
 const errorsTableName = "tailwater.view_errors"
 
+// referencesTableName is the relation of the reference tables and their versions.
+const referencesTableName = "tailwater.reference_tables"
+
 // Tables lists what SQL can name; it makes the core the gate's Catalog.
 func (c *Core) Tables() []string {
-	names := []string{errorsTableName}
+	names := []string{errorsTableName, referencesTableName}
 	for _, s := range c.streams {
 		names = append(names, s.Stream, event.DeadName(s.Stream))
 	}
 	for name := range c.plans {
+		names = append(names, name)
+	}
+	for name := range c.references {
 		names = append(names, name)
 	}
 	slices.Sort(names)

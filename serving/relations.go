@@ -110,6 +110,13 @@ func (p *pin) relation(ctx context.Context, table string) (string, error) {
 	if table == errorsTableName {
 		return p.through(p.viewErrors(), "stream"), nil
 	}
+	if table == referencesTableName {
+		return p.core.referenceTables(), nil
+	}
+	if r, ok := p.core.references[table]; ok {
+		p.names(r)
+		return "SELECT " + columnList(r.Rows.Columns) + " FROM " + p.share(r.Rows.Columns, r.Rows.Batches), nil
+	}
 	for _, s := range p.state.Streams {
 		switch {
 		case s.Schema.Stream == table:
@@ -230,6 +237,29 @@ func ends(ranges []event.Range) event.Cut {
 		cut[r.Source] = max(cut[r.Source], r.Through)
 	}
 	return cut
+}
+
+// names notes the version of a reference table that the answer depends on.
+func (p *pin) names(r Reference) {
+	read, _ := p.stats["reference_versions"].(map[string]string)
+	if read == nil {
+		read = map[string]string{}
+		p.stats["reference_versions"] = read
+	}
+	read[r.Name] = r.Version
+}
+
+// referenceColumns are those of tailwater.reference_tables.
+var referenceColumns = []event.Column{{Name: "name", Type: event.Type{Kind: event.Varchar}}, {Name: "version", Type: event.Type{Kind: event.Varchar}}, {Name: "row_count", Type: event.Type{Kind: event.BigInt}}}
+
+// referenceTables lists the reference tables.
+func (c *Core) referenceTables() string {
+	parts := []string{warehouse.EmptySelect(referenceColumns)}
+	for _, name := range sortedKeys(c.references) {
+		r := c.references[name]
+		parts = append(parts, fmt.Sprintf("SELECT %s, %s, %d::BIGINT", duckdb.Literal(name), duckdb.Literal(r.Version), r.Rows.Len()))
+	}
+	return strings.Join(parts, " UNION ALL ")
 }
 
 // viewErrorColumns are those of tailwater.view_errors.

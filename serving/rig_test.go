@@ -92,7 +92,7 @@ func newRig(t *testing.T) *rig {
 	must(t, r.engine.Begin(ctx, paySource, speed.Base{MaxTime: math.MinInt64}, nil))
 	gateDB, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, Locked: true})
 	must(t, err)
-	r.Core = NewCore(CoreConfig{Speed: r.engine, Warehouse: r.wh, Streams: []*event.Schema{paySchema()}, Plans: r.plans, GateDB: gateDB, Operations: rigOperations{r}})
+	r.Core = NewCore(CoreConfig{Speed: r.engine, Warehouse: r.wh, Streams: []*event.Schema{paySchema()}, Plans: r.plans, GateDB: gateDB, Operations: rigOperations{r}, References: rigReferences()})
 
 	running, cancel := context.WithCancel(ctx)
 	var wait sync.WaitGroup
@@ -111,6 +111,15 @@ func newRig(t *testing.T) *rig {
 		}
 	})
 	return r
+}
+
+// rigReferences is the reference table names: a long name of k, none for c.
+func rigReferences() []Reference {
+	columns := []event.Column{{Name: "k", Type: event.Type{Kind: event.Varchar}}, {Name: "name", Type: event.Type{Kind: event.Varchar}}}
+	b := array.NewRecordBuilder(memory.DefaultAllocator, event.ArrowSchema(columns))
+	b.Field(0).(*array.StringBuilder).AppendValues([]string{"a", "b"}, nil)
+	b.Field(1).(*array.StringBuilder).AppendValues([]string{"Anna's", "Ben's"}, nil)
+	return []Reference{{Name: "names", Version: "v1", Rows: &duckdb.Relation{Columns: columns, Batches: []duckdb.Batch{duckdb.RecordBatch(b.NewRecordBatch())}}}}
 }
 
 // rigOperations is what the program around a core does.

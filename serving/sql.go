@@ -136,8 +136,14 @@ func (c *Core) columnsOf(table string) []event.Column {
 	if table == errorsTableName {
 		return viewErrorColumns
 	}
+	if table == referencesTableName {
+		return referenceColumns
+	}
 	if plan := c.plans[table]; plan != nil {
 		return plan.Output
+	}
+	if r, ok := c.references[table]; ok {
+		return r.Rows.Columns
 	}
 	for _, s := range c.streams {
 		switch table {

@@ -170,3 +170,24 @@ func TestExplainTellsWhatComesFromWhere(t *testing.T) {
 		t.Errorf("an unknown column: %v", err)
 	}
 }
+
+func TestAReferenceTableIsJoinedWithAnyLayer(t *testing.T) {
+	r := newRig(t)
+	const sql = "SELECT name, n = (SELECT sum(c) FROM hourly h WHERE h.k = t.k) FROM (SELECT k, count(*) AS n FROM pay GROUP BY k) AS t JOIN names USING (k) ORDER BY 1"
+	for _, step := range []func(){func() { r.send(300) }, r.land, r.batch, func() { r.send(20) }} {
+		step()
+		a, err := r.SQL(t.Context(), SQLRequest{SQL: sql, Timeout: time.Minute})
+		must(t, err)
+		out, err := textOf(a, nil)
+		must(t, err)
+		if out != "Anna's|true\nBen's|true\n" || fmt.Sprint(a.Statistics["reference_versions"]) != "map[names:v1]" {
+			t.Fatalf("%s%v", out, a.Statistics)
+		}
+	}
+	if out := r.ask("FROM tailwater.reference_tables"); out != "names|v1|2\n" {
+		t.Errorf("the list is %q", out)
+	}
+	if p, err := r.Prepare(t.Context(), "FROM names"); err != nil || len(p.Columns) != 2 {
+		t.Errorf("%v %v", p, err)
+	}
+}

@@ -120,7 +120,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 		}
 	}
 	n.core = serving.NewCore(serving.CoreConfig{
-		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), Plans: p.Plans(), GateDB: n.gate, Operations: n, Logger: pt.logger,
+		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), Plans: p.Plans(), References: references(p), GateDB: n.gate, Operations: n, Logger: pt.logger,
 	})
 	n.say("applying the log")
 	for _, pl := range n.pipelines {
@@ -143,6 +143,14 @@ func schemas(p *project.Project) []*event.Schema {
 	var out []*event.Schema
 	for _, s := range p.Streams {
 		out = append(out, s.Schema)
+	}
+	return out
+}
+
+func references(p *project.Project) []serving.Reference {
+	var out []serving.Reference
+	for _, r := range p.References {
+		out = append(out, serving.Reference{Name: r.Name, Version: r.Version, Rows: r.Rows})
 	}
 	return out
 }

@@ -102,6 +102,12 @@ func writeProject(out *output, p *project.Project) {
 			fmt.Fprintf(out.out, "  %s %s\n", printable(c.Name), c.Type)
 		}
 	}
+	for _, r := range p.References {
+		fmt.Fprintf(out.out, "reference table %s  (%s)  version %s, %s\n", r.Name, r.File, r.Version, plural(int64(r.Rows.Len()), "row"))
+		for _, c := range r.Rows.Columns {
+			fmt.Fprintf(out.out, "  %s %s\n", printable(c.Name), c.Type)
+		}
+	}
 	fmt.Fprintf(out.out, "ok: %s, %s\n", plural(int64(len(p.Streams)), "stream"), plural(int64(len(p.Views)), "view"))
 }
 
@@ -137,6 +143,13 @@ type (
 		Type    string `json:"type"`
 		NotNull bool   `json:"not_null,omitempty"`
 	}
+	referenceJSON struct {
+		Reference string       `json:"reference"`
+		File      string       `json:"file"`
+		Version   string       `json:"version"`
+		Rows      int          `json:"rows"`
+		Columns   []columnJSON `json:"columns"`
+	}
 	streamJSON struct {
 		Stream      string       `json:"stream"`
 		File        string       `json:"file"`
@@ -158,10 +171,11 @@ type (
 
 func writeProjectJSON(out *output, p *project.Project, problems project.Problems) error {
 	result := struct {
-		OK       bool             `json:"ok"`
-		Streams  []streamJSON     `json:"streams,omitempty"`
-		Views    []viewJSON       `json:"views,omitempty"`
-		Problems project.Problems `json:"problems,omitempty"`
+		OK         bool             `json:"ok"`
+		Streams    []streamJSON     `json:"streams,omitempty"`
+		Views      []viewJSON       `json:"views,omitempty"`
+		References []referenceJSON  `json:"references,omitempty"`
+		Problems   project.Problems `json:"problems,omitempty"`
 	}{OK: len(problems) == 0, Problems: problems}
 	if p != nil {
 		for _, s := range p.Streams {
@@ -176,6 +190,11 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 		}
 		for _, v := range p.Views {
 			result.Views = append(result.Views, viewJSON{v.Name, v.File, v.Stream, v.Description, v.Version, columnsJSON(v.Output)})
+		}
+	}
+	if p != nil {
+		for _, r := range p.References {
+			result.References = append(result.References, referenceJSON{r.Name, r.File, r.Version, r.Rows.Len(), columnsJSON(r.Rows.Columns)})
 		}
 	}
 	e := json.NewEncoder(out.out)
