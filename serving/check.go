@@ -83,7 +83,7 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	if len(p.problems) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(p.problems, "; "))
 	}
-	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL("("+events+") AS events")))
+	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL(united(events...))))
 	if err != nil {
 		return nil, c.queryError(ctx, err)
 	}

@@ -66,6 +66,7 @@ type Statement struct {
 type use struct {
 	node  map[string]any // the BASE_TABLE node
 	table string
+	top   *top // nil for most
 }
 
 // Admit parses and checks one statement with the values of its parameters. It
@@ -197,12 +198,13 @@ func refusePivot() *Refusal {
 }
 
 // Rewrite prints the statement with every catalogue table replaced by the
-// SELECT that relations gives for it, under the alias or else the table's name.
+// union of the SELECTs that relations gives for it, under the alias or else the
+// table's name.
 //
 // The SELECTs are trusted and pass no Gate, but they land inside the user's
 // scopes: they must name schema-qualified tables, or functions, only. A WITH
 // clause of the user's that would catch one of their unqualified names is refused.
-func (s *Statement) Rewrite(relations map[string]string) (string, error) {
+func (s *Statement) Rewrite(relations map[string][]string) (string, error) {
 	conn, err := s.gate.db.Connect()
 	if err != nil {
 		return "", fmt.Errorf("rewrite: %w", err)
@@ -211,11 +213,11 @@ func (s *Statement) Rewrite(relations map[string]string) (string, error) {
 	ctx := context.Background() // parses and prints, tenths of a millisecond; nothing to wait for
 	parsed := map[string]map[string]any{}
 	for _, table := range s.Tables {
-		sql, ok := relations[table]
+		parts, ok := relations[table]
 		if !ok {
 			return "", fmt.Errorf("rewrite: no relation for table %q", table)
 		}
-		tree, err := conn.Parse(ctx, sql)
+		tree, err := conn.Parse(ctx, strings.Join(parts, " UNION ALL "))
 		if err != nil {
 			return "", fmt.Errorf("rewrite: relation of table %q: %w", table, err)
 		}
@@ -230,7 +232,17 @@ func (s *Statement) Rewrite(relations map[string]string) (string, error) {
 		parsed[table] = statement
 	}
 	for _, u := range s.uses {
-		substitute(u, parsed[u.table])
+		relation := parsed[u.table]
+		if parts := relations[u.table]; u.top != nil && len(parts) > 1 {
+			_, alias := splitName(u.table)
+			if own := text(u.node, "alias"); own != "" {
+				alias = own
+			}
+			if relation, err = u.top.relation(ctx, conn, alias, parts); err != nil {
+				return "", fmt.Errorf("rewrite: first rows of table %q: %w", u.table, err)
+			}
+		}
+		substitute(u, relation)
 	}
 	return conn.Print(ctx, s.tree)
 }

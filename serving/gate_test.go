@@ -124,11 +124,11 @@ func TestRewrittenStatementsGiveTheSameRowsAsTheTablesThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	sampleData(t, rewritten, "layers.", "layers.")
-	relations := map[string]string{
-		"payments":              "SELECT * FROM layers.payments WHERE id < 100 UNION ALL SELECT * FROM layers.payments WHERE id >= 100",
-		"orders":                "WITH o AS (SELECT * FROM layers.orders) SELECT * FROM o",
-		"daily":                 "SELECT * FROM layers.daily",
-		"tailwater.view_errors": "SELECT * FROM layers.view_errors",
+	relations := map[string][]string{
+		"payments":              {"SELECT * FROM layers.payments WHERE id < 100", "SELECT * FROM layers.payments WHERE id >= 100"},
+		"orders":                {"WITH o AS (SELECT * FROM layers.orders) SELECT * FROM o"},
+		"daily":                 {"SELECT * FROM layers.daily"},
+		"tailwater.view_errors": {"SELECT * FROM layers.view_errors"},
 	}
 	list := statements(t, "testdata/admitted.txt")
 	if len(list) < 80 {
@@ -187,7 +187,7 @@ func TestStatementCanBeRewrittenForAnotherCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, n := range []string{"3", "5"} {
-		sql, err := s.Rewrite(map[string]string{"payments": "SELECT " + n + " AS x"})
+		sql, err := s.Rewrite(map[string][]string{"payments": {"SELECT " + n + " AS x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,12 +206,12 @@ func TestUserNamesCannotCatchTheNamesOfARelation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.Rewrite(map[string]string{"payments": "SELECT * FROM facts"})
+	_, err = s.Rewrite(map[string][]string{"payments": {"SELECT * FROM facts"}})
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || refusal.Code != "reserved_name" {
 		t.Errorf("got %v", err)
 	}
-	if _, err := s.Rewrite(map[string]string{"payments": "WITH facts AS (SELECT 2 AS y) SELECT * FROM facts"}); err != nil {
+	if _, err := s.Rewrite(map[string][]string{"payments": {"WITH facts AS (SELECT 2 AS y) SELECT * FROM facts"}}); err != nil {
 		t.Errorf("a name of the relation's own: %v", err)
 	}
 }

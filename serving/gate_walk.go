@@ -196,7 +196,15 @@ func (w *walker) query(v any, in *scope) error {
 		}
 	}
 	if text(node, "type") != "RECURSIVE_CTE_NODE" {
-		return w.members(node, s, in)
+		if err := w.members(node, s, in); err != nil {
+			return err
+		}
+		if from, ok := node["from_table"].(map[string]any); ok && text(node, "type") == "SELECT_NODE" {
+			if i := marked(w.uses, from); i >= 0 {
+				w.uses[i].top = w.topOf(node)
+			}
+		}
+		return nil
 	}
 	// The name is seen by the recursive arm alone; left is outside of it.
 	self := &scope{in, strings.ToLower(text(node, "cte_name"))}
@@ -295,7 +303,7 @@ func (w *walker) table(node map[string]any, in *scope) error {
 		}
 		return unknownTable(strings.Join(parts, "."), w.catalog, w.at(node))
 	}
-	w.uses = append(w.uses, use{node, table})
+	w.uses = append(w.uses, use{node: node, table: table})
 	if !slices.Contains(w.used, table) {
 		w.used = append(w.used, table)
 	}

@@ -24,7 +24,7 @@ type pin struct {
 	state    *speed.State
 	tx       *warehouse.Txn
 	cut      event.Cut
-	past     bool // the cut was asked for, and may lie before the State's
+	atPast   bool // the cut was asked for, and may lie before the State's
 	handles  []*duckdb.Handle
 	problems []string // holes and overlaps in the coverage; empty if complete
 	stats    map[string]any
@@ -61,7 +61,7 @@ func (c *Core) pin(ctx context.Context, after *event.Position, at event.Cut) (*p
 		if !ahead(tx.Marks(), cut) {
 			p := &pin{core: c, state: st, tx: tx, cut: cut, stats: map[string]any{}}
 			if at != nil {
-				p.cut, p.past = at, true
+				p.cut, p.atPast = at, true
 			}
 			return p, nil
 		}

@@ -105,51 +105,50 @@ func united(selects ...string) string {
 	return "(" + strings.Join(selects, " UNION ALL ") + ") AS partials"
 }
 
-// relation gives the SELECT behind a name of the catalogue.
-func (p *pin) relation(ctx context.Context, table string) (string, error) {
+// relation gives the SELECTs whose union is behind a name of the catalogue.
+func (p *pin) relation(ctx context.Context, table string) ([]string, error) {
 	if table == errorsTableName {
-		return p.through(p.viewErrors(), "stream"), nil
+		return []string{p.through(p.viewErrors(), "stream")}, nil
 	}
 	if table == referencesTableName {
-		return p.core.referenceTables(), nil
+		return []string{p.core.referenceTables()}, nil
 	}
 	if r, ok := p.core.references[table]; ok {
 		p.names(r)
-		return "SELECT " + columnList(r.Rows.Columns) + " FROM " + p.share(r.Rows.Columns, r.Rows.Batches), nil
+		return []string{"SELECT " + columnList(r.Rows.Columns) + " FROM " + p.share(r.Rows.Columns, r.Rows.Batches)}, nil
 	}
 	for _, s := range p.state.Streams {
 		switch {
 		case s.Schema.Stream == table:
-			events, err := p.events(ctx, s)
-			return p.through(events, duckdb.Literal(table)), err
+			return p.past(s)(p.events(ctx, s))
 		case event.DeadName(s.Schema.Stream) == table:
-			dead, err := p.dead(ctx, s)
-			return p.through(dead, duckdb.Literal(s.Schema.Stream)), err
+			return p.past(s)(p.dead(ctx, s))
 		}
 	}
 	if plan := p.core.plans[table]; plan != nil {
-		return p.answer(ctx, plan, view.Filter{})
+		sql, err := p.answer(ctx, plan, view.Filter{})
+		return []string{sql}, err
 	}
-	return "", fmt.Errorf("%w: table %q", ErrNotFound, table)
+	return nil, fmt.Errorf("%w: table %q", ErrNotFound, table)
 }
 
 // answer gives the SELECT of a view's rows. At a past cut the partial rows are made
 // anew, from the events through it.
 func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
-	if !p.past {
+	if !p.atPast {
 		return plan.SplitSQL(p.split(plan, f), f)
 	}
 	events, err := p.relation(ctx, plan.Stream)
 	if err != nil {
 		return "", err
 	}
-	return plan.AnswerSQL("("+plan.PartialSQL("("+events+") AS events")+") AS partials", f)
+	return plan.AnswerSQL("("+plan.PartialSQL(united(events...))+") AS partials", f)
 }
 
 // through narrows rows with position columns to a past cut; stream is an
 // expression for the stream that they are of.
 func (p *pin) through(rows, stream string) string {
-	if !p.past {
+	if !p.atPast {
 		return rows
 	}
 	conditions := []string{"false"}
@@ -160,14 +159,24 @@ func (p *pin) through(rows, stream string) string {
 	return "SELECT * FROM (" + rows + ") AS past WHERE " + strings.Join(conditions, " OR ")
 }
 
+// past narrows the parts of a stream's table to the cut.
+func (p *pin) past(s *speed.Stream) func(parts []string, err error) ([]string, error) {
+	return func(parts []string, err error) ([]string, error) {
+		for i := range parts {
+			parts[i] = p.through(parts[i], duckdb.Literal(s.Schema.Stream))
+		}
+		return parts, err
+	}
+}
+
 // events gives a stream as a table at the cut: facts through S, landed files
 // after S through L, the raw tail after L through A.
-func (p *pin) events(ctx context.Context, s *speed.Stream) (string, error) {
+func (p *pin) events(ctx context.Context, s *speed.Stream) ([]string, error) {
 	facts, batch := p.tx.Facts(s.Schema)
 	parts := []string{facts}
 	landed, have, err := p.landed(ctx, s.Schema.Stream, s, batch)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if landed != "" {
 		parts = append(parts, landed)
@@ -179,18 +188,18 @@ func (p *pin) events(ctx context.Context, s *speed.Stream) (string, error) {
 	if len(batches) > 0 {
 		parts = append(parts, "SELECT "+columnList(columns)+" FROM "+p.share(columns, batches))
 	}
-	return strings.Join(parts, " UNION ALL "), nil
+	return parts, nil
 }
 
 // dead gives a stream's dead letters at the cut: landed through L, the tail
 // after it.
-func (p *pin) dead(ctx context.Context, s *speed.Stream) (string, error) {
+func (p *pin) dead(ctx context.Context, s *speed.Stream) ([]string, error) {
 	schema := event.DeadSchema(s.Schema.Stream)
 	columns := schema.Relation()
 	parts := []string{warehouse.EmptySelect(columns)}
 	landed, have, err := p.landed(ctx, schema.Stream, s, nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if landed != "" {
 		parts = append(parts, landed)
@@ -200,7 +209,7 @@ func (p *pin) dead(ctx context.Context, s *speed.Stream) (string, error) {
 	if len(batches) > 0 {
 		parts = append(parts, "SELECT "+columnList(columns)+" FROM "+p.share(columns, batches))
 	}
-	return strings.Join(parts, " UNION ALL "), nil
+	return parts, nil
 }
 
 // landed gives a SELECT over the files of the table after the batched cut,

@@ -69,7 +69,7 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	if err != nil {
 		return nil, err
 	}
-	relations := map[string]string{}
+	relations := map[string][]string{}
 	for _, table := range st.Tables {
 		if relations[table], err = p.relation(ctx, table); err != nil {
 			p.close()
@@ -223,9 +223,9 @@ func (c *Core) Prepare(ctx context.Context, sql string) (*Prepared, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	relations := map[string]string{}
+	relations := map[string][]string{}
 	for _, table := range st.Tables {
-		relations[table] = warehouse.EmptySelect(c.columnsOf(table))
+		relations[table] = []string{warehouse.EmptySelect(c.columnsOf(table))}
 	}
 	printed, err := st.Rewrite(relations)
 	if err != nil {

@@ -191,3 +191,50 @@ func TestAReferenceTableIsJoinedWithAnyLayer(t *testing.T) {
 		t.Errorf("%v %v", p, err)
 	}
 }
+
+// The first rows of a stream are those of its parts: the answer must be what it is
+// without that.
+func TestTheFirstRowsAreTheSameHoweverTheyAreFound(t *testing.T) {
+	r := newRig(t)
+	r.send(700)
+	r.land()
+	r.batch()
+	r.send(300)
+	r.land()
+	r.send(200)
+	for sql, pushed := range map[string]bool{
+		"SELECT * FROM pay ORDER BY n DESC, _seq LIMIT 20":                                               true,
+		"SELECT n, k FROM pay ORDER BY _seq DESC LIMIT 7 OFFSET 5":                                       true,
+		"SELECT p.n AS m FROM pay p WHERE p.k = 'a' AND n > 10 ORDER BY p._seq LIMIT 30":                 true,
+		"SELECT k, n * 2 AS twice FROM main.pay WHERE n > 1e1 ORDER BY k NULLS FIRST, _seq DESC LIMIT 9": true,
+		"WITH pays AS (SELECT * FROM pay ORDER BY n, _seq LIMIT 10) SELECT sum(n) FROM pays":             true,
+		"SELECT n AS _seq, k FROM pay ORDER BY _seq, k NULLS FIRST LIMIT 5":                              false, // by what is shown
+		"SELECT * REPLACE (-n AS n) FROM pay ORDER BY n, _seq LIMIT 5":                                   false,
+		"SELECT k, sum(n) AS s FROM pay GROUP BY k ORDER BY k LIMIT 2":                                   false,
+		"SELECT DISTINCT k FROM pay ORDER BY k LIMIT 2":                                                  false,
+		"SELECT _seq, sum(n) OVER (ORDER BY _seq) AS run FROM pay ORDER BY _seq DESC LIMIT 3":            false,
+		"SELECT sum(n) FROM pay ORDER BY 1 LIMIT 3":                                                      false,
+		"SELECT n FROM pay WHERE n = (SELECT max(n) FROM pay) ORDER BY _seq LIMIT 4":                     false,
+		"SELECT n FROM pay ORDER BY n + 1, _seq LIMIT 4":                                                 false,
+		"SELECT a FROM pay AS p(a, b, c) ORDER BY b, c, a LIMIT 4":                                       false,
+		"SELECT n FROM pay, range(2) AS t(i) ORDER BY _seq, i LIMIT 4":                                   false,
+	} {
+		st, err := r.gate.Admit(t.Context(), sql)
+		must(t, err)
+		found := false
+		for _, u := range st.uses {
+			found = found || u.top != nil
+		}
+		if found != pushed {
+			t.Errorf("%s: brought to the parts: %v", sql, found)
+		}
+		got := r.ask(sql)
+		for i := range st.uses {
+			st.uses[i].top = nil
+		}
+		want, err := textOf(r.statement(t.Context(), st, SQLRequest{SQL: sql}))
+		if must(t, err); got != want || got == "" {
+			t.Errorf("%s gives\n%swant\n%s", sql, got, want)
+		}
+	}
+}
