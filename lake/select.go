@@ -3,7 +3,9 @@ package lake
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/tailwater/tailwater/event"
 )
@@ -14,6 +16,21 @@ import (
 // which LocalPaths fetches now. Without files it is an empty SELECT of the same
 // types.
 func (s *Snapshot) SelectSQL(ctx context.Context, ranges []event.Range) (string, error) {
+	return s.SelectWithin(ctx, ranges, nil)
+}
+
+// A Bound is the values that are looked for in a TIMESTAMP column, in µs since 1970;
+// math.MinInt64 and math.MaxInt64 stand for none.
+type Bound struct{ Least, Greatest int64 }
+
+// Bounds are by the columns' names in lower case.
+type Bounds map[string]Bound
+
+// SelectWithin is SelectSQL for those who will leave out rows outside the bounds,
+// and those with NULL there: the engine then skips files and row groups by their
+// statistics, which it cannot do by a condition on the columns that the SELECT gives.
+// Columns of other types are not looked at.
+func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, within Bounds) (string, error) {
 	for _, r := range ranges {
 		if r.Empty() {
 			continue
@@ -42,9 +59,30 @@ func (s *Snapshot) SelectSQL(ctx context.Context, ranges []event.Range) (string,
 				event.ColEpoch, r.Epoch, event.ColPartition, r.Partition, event.ColSeq, r.After, event.ColSeq, r.Through))
 		}
 	}
+	condition := strings.Join(where, " OR ")
+	if len(where) > 1 {
+		condition = "(" + condition + ")"
+	}
+	for _, c := range s.Schema.Columns {
+		b, known := within[strings.ToLower(c.Name)]
+		if !known || c.Kind != event.Timestamp {
+			continue
+		}
+		if b.Least != math.MinInt64 {
+			condition += fmt.Sprintf(" AND %s >= %s", quote(c.Name), instant(b.Least))
+		}
+		if b.Greatest != math.MaxInt64 {
+			condition += fmt.Sprintf(" AND %s <= %s", quote(c.Name), instant(b.Greatest))
+		}
+	}
 	// Without hive_partitioning = false, a directory named a=b would be a column.
 	return fmt.Sprintf("SELECT %s FROM read_parquet([%s], hive_partitioning = false) WHERE %s",
-		strings.Join(cols, ", "), strings.Join(files, ", "), strings.Join(where, " OR ")), nil
+		strings.Join(cols, ", "), strings.Join(files, ", "), condition), nil
+}
+
+// instant writes a TIMESTAMPTZ, which is what a Parquet column of instants is read as.
+func instant(us int64) string {
+	return "TIMESTAMPTZ '" + time.UnixMicro(us).UTC().Format("2006-01-02 15:04:05.999999") + "+00'"
 }
 
 // columnSQL gives a column in its declared type. A cast that changes nothing is

@@ -76,7 +76,7 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 		return nil, err
 	}
 	stream, _ := p.state.View(name)
-	events, err := p.events(ctx, stream)
+	events, err := p.events(ctx, stream, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/lake"
 )
 
 // The Gate's bounds. Each keeps one statement from using more of the process
@@ -67,6 +68,8 @@ type use struct {
 	node  map[string]any // the BASE_TABLE node
 	table string
 	top   *top // nil for most
+	// bounds are what the WHERE around it says of its columns.
+	bounds lake.Bounds
 }
 
 // Admit parses and checks one statement with the values of its parameters. It
@@ -260,6 +263,22 @@ func substitute(u use, relation map[string]any) {
 	for _, member := range []string{"schema_name", "table_name", "catalog_name", "at_clause"} {
 		delete(u.node, member)
 	}
+}
+
+// bounds gives what every row of a table that the statement needs is within; nil if
+// it reads the table at several places.
+func (s *Statement) bounds(table string) lake.Bounds {
+	var found lake.Bounds
+	for i, u := range s.uses {
+		if u.table != table {
+			continue
+		}
+		if found = u.bounds; slices.ContainsFunc(s.uses[i+1:], func(o use) bool { return o.table == table }) {
+			return nil
+		}
+		break
+	}
+	return found
 }
 
 // checkCapture refuses a WITH clause whose name an unqualified table of the

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/lake"
 )
 
 // A walker checks one tree. Nodes are as the engine's parser prints them: query
@@ -201,7 +202,14 @@ func (w *walker) query(v any, in *scope) error {
 		}
 		if from, ok := node["from_table"].(map[string]any); ok && text(node, "type") == "SELECT_NODE" {
 			if i := marked(w.uses, from); i >= 0 {
-				w.uses[i].top = w.topOf(node)
+				_, alias := splitName(w.uses[i].table)
+				if own := text(from, "alias"); own != "" {
+					alias = own
+				}
+				w.uses[i].top, w.uses[i].bounds = w.topOf(node), lake.Bounds{}
+				if empty(from["column_name_alias"]) {
+					w.bound(node["where_clause"], alias, w.uses[i].bounds)
+				}
 			}
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/speed"
 	"github.com/tailwater/tailwater/view"
 	"github.com/tailwater/tailwater/warehouse"
@@ -105,8 +106,9 @@ func united(selects ...string) string {
 	return "(" + strings.Join(selects, " UNION ALL ") + ") AS partials"
 }
 
-// relation gives the SELECTs whose union is behind a name of the catalogue.
-func (p *pin) relation(ctx context.Context, table string) ([]string, error) {
+// relation gives the SELECTs whose union is behind a name of the catalogue. Of a
+// stream they may leave out rows outside the bounds.
+func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([]string, error) {
 	if table == errorsTableName {
 		return []string{p.through(p.viewErrors(), "stream")}, nil
 	}
@@ -120,9 +122,9 @@ func (p *pin) relation(ctx context.Context, table string) ([]string, error) {
 	for _, s := range p.state.Streams {
 		switch {
 		case s.Schema.Stream == table:
-			return p.past(s)(p.events(ctx, s))
+			return p.past(s)(p.events(ctx, s, within))
 		case event.DeadName(s.Schema.Stream) == table:
-			return p.past(s)(p.dead(ctx, s))
+			return p.past(s)(p.dead(ctx, s, within))
 		}
 	}
 	if plan := p.core.plans[table]; plan != nil {
@@ -138,7 +140,7 @@ func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (strin
 	if !p.atPast {
 		return plan.SplitSQL(p.split(plan, f), f)
 	}
-	events, err := p.relation(ctx, plan.Stream)
+	events, err := p.relation(ctx, plan.Stream, nil)
 	if err != nil {
 		return "", err
 	}
@@ -171,10 +173,10 @@ func (p *pin) past(s *speed.Stream) func(parts []string, err error) ([]string, e
 
 // events gives a stream as a table at the cut: facts through S, landed files
 // after S through L, the raw tail after L through A.
-func (p *pin) events(ctx context.Context, s *speed.Stream) ([]string, error) {
+func (p *pin) events(ctx context.Context, s *speed.Stream, within lake.Bounds) ([]string, error) {
 	facts, batch := p.tx.Facts(s.Schema)
 	parts := []string{facts}
-	landed, have, err := p.landed(ctx, s.Schema.Stream, s, batch)
+	landed, have, err := p.landed(ctx, s.Schema.Stream, s, batch, within)
 	if err != nil {
 		return nil, err
 	}
@@ -193,11 +195,11 @@ func (p *pin) events(ctx context.Context, s *speed.Stream) ([]string, error) {
 
 // dead gives a stream's dead letters at the cut: landed through L, the tail
 // after it.
-func (p *pin) dead(ctx context.Context, s *speed.Stream) ([]string, error) {
+func (p *pin) dead(ctx context.Context, s *speed.Stream, within lake.Bounds) ([]string, error) {
 	schema := event.DeadSchema(s.Schema.Stream)
 	columns := schema.Relation()
 	parts := []string{warehouse.EmptySelect(columns)}
-	landed, have, err := p.landed(ctx, schema.Stream, s, nil)
+	landed, have, err := p.landed(ctx, schema.Stream, s, nil, within)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +217,7 @@ func (p *pin) dead(ctx context.Context, s *speed.Stream) ([]string, error) {
 // landed gives a SELECT over the files of the table after the batched cut,
 // through what is both landed and applied, and the ranges it covers. The
 // dead-letter table has the sources of its stream.
-func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch event.Cut) (string, []event.Range, error) {
+func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch event.Cut, within lake.Bounds) (string, []event.Range, error) {
 	snap := p.core.Landed(table)
 	if snap == nil {
 		return "", nil, nil
@@ -232,7 +234,7 @@ func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch e
 	if len(ranges) == 0 {
 		return "", nil, nil
 	}
-	sql, err := snap.SelectSQL(ctx, ranges)
+	sql, err := snap.SelectWithin(ctx, ranges, within)
 	if err != nil {
 		return "", nil, fmt.Errorf("read landed files of %s: %w", table, err)
 	}

@@ -71,7 +71,7 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	}
 	relations := map[string][]string{}
 	for _, table := range st.Tables {
-		if relations[table], err = p.relation(ctx, table); err != nil {
+		if relations[table], err = p.relation(ctx, table, st.bounds(table)); err != nil {
 			p.close()
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package serving
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -236,5 +237,53 @@ func TestTheFirstRowsAreTheSameHoweverTheyAreFound(t *testing.T) {
 		if must(t, err); got != want || got == "" {
 			t.Errorf("%s gives\n%swant\n%s", sql, got, want)
 		}
+	}
+}
+
+// What WHERE says of the time is brought to the landed files: no row may get lost by
+// that, and files outside are not read.
+func TestBoundsOfTheTimeReachLandedFiles(t *testing.T) {
+	r := newRig(t)
+	r.send(500)
+	r.land()
+	for where, bounded := range map[string]bool{
+		"ts >= '1970-01-01 02:00:00'":                                         true,
+		"ts >= TIMESTAMP '1970-01-01 02:00:00.5' AND ts < '1970-01-01 03:00'": true,
+		"ts BETWEEN '1970-01-01' AND DATE '1970-01-02'":                       true,
+		"'1970-01-01 04:00:00' > pay.ts AND n > 0":                            true,
+		"ts = '1970-01-01 01:00:00'":                                          true,
+		"ts > now() - INTERVAL '1 hour'":                                      true,
+		"ts < now() - INTERVAL 3 DAYS":                                        false,
+		"ts < now()":                                                          false,
+		"ts >= now() - INTERVAL '1 month'":                                    false,
+		"ts >= date_trunc('day', now())":                                      false,
+		"ts >= '1970-01-01 02:00:00' OR n > 0":                                false,
+		"NOT (ts >= '1970-01-01 02:00:00')":                                   true, // the parser turns it round
+		"ts IS NULL OR ts > '2001-01-01'":                                     false,
+		"ts + INTERVAL '1 hour' > '1970-01-01 02:00:00'":                      false,
+		"ts <> '1970-01-01 02:00:00'":                                         false,
+		"k >= '1970-01-01 02:00:00'":                                          false,
+		"ts >= '1970-01-01 02:00:00+02'":                                      false,
+		"ts >= '1970-01-01 02:00:00' AND _seq IN (SELECT _seq FROM pay WHERE ts < '1970-01-02')": false, // read twice
+	} {
+		sql := "SELECT count(*), sum(n), min(ts), max(ts) FROM pay WHERE " + where
+		st, err := r.gate.Admit(t.Context(), sql)
+		must(t, err)
+		landed, ok := st.bounds("pay")["ts"]
+		if ok = ok && (landed.Least != math.MinInt64 || landed.Greatest != math.MaxInt64); ok != bounded {
+			t.Errorf("%s: bounds %v", where, st.bounds("pay"))
+		}
+		got := r.ask(sql)
+		for i := range st.uses {
+			st.uses[i].bounds = nil
+		}
+		want, err := textOf(r.statement(t.Context(), st, SQLRequest{SQL: sql}))
+		if must(t, err); got != want {
+			t.Errorf("%s gives %swithout bounds %s", where, got, want)
+		}
+	}
+	plan := r.ask("EXPLAIN ANALYZE SELECT sum(n) FROM pay WHERE ts > '2001-01-01'")
+	if !strings.Contains(plan, "source|lake|0|0|") {
+		t.Errorf("files of another time are read:\n%s", plan)
 	}
 }
