@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -277,13 +276,13 @@ func TestLanderKeepsTheLedgerAndTheOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			table := openTable(t, bucket, small(), 64)
 			must(table.OpenEpoch(t.Context(), src, Mark{Floor: 0}))(t)
-			var landed atomic.Int64
+			landed := make(chan int64, 10) // told after the queue is empty
 			spool := t.TempDir()
 			leftover := filepath.Join(spool, "pay", "part-old.parquet")
 			if err := errors.Join(os.MkdirAll(filepath.Dir(leftover), 0o755), os.WriteFile(leftover, []byte("x"), 0o644)); err != nil {
 				t.Fatal(err)
 			}
-			l := newTestLander(t, table, LanderConfig{SpoolDir: spool, FileBytes: 1, Landed: func(s *Snapshot) { landed.Store(s.Version) }})
+			l := newTestLander(t, table, LanderConfig{SpoolDir: spool, FileBytes: 1, Landed: func(s *Snapshot) { landed <- s.Version }})
 			if _, err := os.Stat(leftover); !errors.Is(err, os.ErrNotExist) {
 				t.Error("the spool still has what a crash left")
 			}
@@ -296,8 +295,15 @@ func TestLanderKeepsTheLedgerAndTheOrder(t *testing.T) {
 			drained(t, l)
 			s := table.Latest()
 			m := s.Marks[src]
-			if m.Accepted != 16 || m.Refused != 1 || m.Duplicates != 2 || m.Stamp != two.Stamp || m.LogTime != two.LogTime || landed.Load() != 2 {
-				t.Errorf("mark %+v, landed %d", m, landed.Load())
+			if m.Accepted != 16 || m.Refused != 1 || m.Duplicates != 2 || m.Stamp != two.Stamp || m.LogTime != two.LogTime {
+				t.Errorf("mark %+v", m)
+			}
+			for told := int64(0); told != 2; {
+				select {
+				case told = <-landed:
+				case <-time.After(20 * time.Second):
+					t.Fatalf("told of version %d last", told)
+				}
 			}
 			if len(s.Files) != 2 {
 				t.Errorf("%d files, although each block is over the size", len(s.Files))
