@@ -2,6 +2,7 @@ package serving
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -11,18 +12,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 )
 
 // Config bounds what the handler lets in and out. The zero value means the
 // defaults.
 type Config struct {
-	// Concurrency is how many queries run at once. 8: a merged view answer takes
-	// some 4 ms of one core, and a heavy query must not keep the light ones out.
-	Concurrency int
-	// Waiting is how many more may queue (64), and for at most WaitTime (5 s, as
-	// long as a dashboard's refresh), before a client is told to come back.
-	Waiting  int
-	WaitTime time.Duration
+	// Limiter bounds the queries of all listeners together; nil makes one of this
+	// handler's own.
+	Limiter *Limiter
 	// Timeout is a query's limit (30 s, below the 60 s of most proxies) unless
 	// the request asks for less or, up to MaxTimeout (5 min), for more.
 	Timeout, MaxTimeout time.Duration
@@ -44,18 +42,25 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Concurrency = cmp.Or(c.Concurrency, 8)
-	c.Waiting = cmp.Or(c.Waiting, 64)
-	c.WaitTime = cmp.Or(c.WaitTime, 5*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
 	c.MaxTimeout = max(cmp.Or(c.MaxTimeout, 5*time.Minute), c.Timeout)
 	c.MaxRows = cmp.Or(c.MaxRows, 10_000_000)
 	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<30)
 	c.MaxBody = cmp.Or(c.MaxBody, 128<<10)
 	c.LiveClients = cmp.Or(c.LiveClients, 1024)
+	if c.Limiter == nil {
+		c.Limiter = NewLimiter(LimiterConfig{Register: c.Register})
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	return c
+}
+
+// within gives the bounds of an answer that hold for the principal of ctx.
+func (c Config) within(ctx context.Context) Config {
+	own := access.From(ctx).Within(access.Limits{Time: c.MaxTimeout, Rows: c.MaxRows, Bytes: c.MaxBytes})
+	c.Timeout, c.MaxTimeout, c.MaxRows, c.MaxBytes = min(c.Timeout, own.Time), own.Time, own.Rows, own.Bytes
 	return c
 }
 
@@ -64,7 +69,6 @@ type server struct {
 	q       Queries
 	cfg     Config
 	mux     *http.ServeMux
-	limiter *limiter
 	seconds *prometheus.HistogramVec
 	clients prometheus.Gauge // of live views
 	seats   chan struct{}    // for them
@@ -86,7 +90,6 @@ type server struct {
 // Responses are compressed with zstd or gzip if the client takes it.
 func NewHandler(q Queries, cfg Config) http.Handler {
 	s := &server{q: q, cfg: cfg.withDefaults(), mux: http.NewServeMux()}
-	s.limiter = newLimiter(s.cfg.Concurrency, s.cfg.Waiting, s.cfg.WaitTime)
 	s.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tailwater_http_request_seconds", Help: "Time to answer a request, by route and status.",
 		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
@@ -169,7 +172,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, a *Answer, forma
 	if deadline, ok := r.Context().Deadline(); ok && control.SetWriteDeadline(deadline.Add(time.Second)) == nil {
 		defer control.SetWriteDeadline(time.Time{})
 	}
-	_, err := send(r.Context(), w, a, format, s.cfg, started)
+	_, err := send(r.Context(), w, a, format, s.cfg.within(r.Context()), started)
 	return err
 }
 

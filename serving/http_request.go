@@ -154,7 +154,8 @@ func parseAfter(token string) (*event.Position, error) {
 
 // timeoutOf gives the query's limit: the parameter timeout, or the default.
 func (s *server) timeoutOf(r *http.Request) (time.Duration, error) {
-	return parseDuration(r.URL.Query(), "timeout", s.cfg.Timeout, 1, s.cfg.MaxTimeout)
+	own := s.cfg.within(r.Context())
+	return parseDuration(r.URL.Query(), "timeout", own.Timeout, 1, own.MaxTimeout)
 }
 
 // parseDuration reads a Go duration such as 500ms, or seconds.

@@ -11,7 +11,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -156,10 +155,11 @@ func (s *server) limited(h handler) handler {
 		}
 		ctx, cancel := context.WithTimeoutCause(r.Context(), limit, fmt.Errorf("%w: %s", ErrTimeout, limit))
 		defer cancel()
-		if err := s.limiter.acquire(ctx); err != nil {
+		release, err := s.cfg.Limiter.Acquire(ctx)
+		if err != nil {
 			return err
 		}
-		defer s.limiter.release()
+		defer release()
 		err = h(w, r.WithContext(ctx))
 		if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 			// Whatever broke because the time was over, that is the reason.
@@ -175,44 +175,6 @@ func notReady(err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrNotReady, err)
 }
-
-// A limiter lets a few run, some wait, and turns the rest away at once: a queue
-// without an end only adds waiting to an overload.
-type limiter struct {
-	slots   chan struct{}
-	waiting atomic.Int64
-	max     int64
-	wait    time.Duration
-}
-
-func newLimiter(concurrency, waiting int, wait time.Duration) *limiter {
-	return &limiter{slots: make(chan struct{}, concurrency), max: int64(waiting), wait: wait}
-}
-
-func (l *limiter) acquire(ctx context.Context) error {
-	select {
-	case l.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	if l.waiting.Add(1) > l.max {
-		l.waiting.Add(-1)
-		return fmt.Errorf("%w: %d queries run and %d wait", ErrTooMany, cap(l.slots), l.max)
-	}
-	defer l.waiting.Add(-1)
-	timer := time.NewTimer(l.wait)
-	defer timer.Stop()
-	select {
-	case l.slots <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("%w: no query finished within %s", ErrTooMany, l.wait)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (l *limiter) release() { <-l.slots }
 
 // reply writes what a call returned as JSON.
 func reply(w http.ResponseWriter) func(v any, err error) error {

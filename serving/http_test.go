@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -326,36 +325,8 @@ func status(t *testing.T, server *httptest.Server, path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-func TestMoreQueriesThanMayWaitAreTurnedAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(1, 1, time.Second)
-		if err := l.acquire(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		second := make(chan error, 1)
-		go func() { second <- l.acquire(t.Context()) }()
-		synctest.Wait() // the second waits now
-		if err := l.acquire(t.Context()); !errors.Is(err, ErrTooMany) || !strings.Contains(err.Error(), "1 wait") {
-			t.Errorf("the third got %v", err)
-		}
-		l.release()
-		if err := <-second; err != nil {
-			t.Errorf("the second got %v", err)
-		}
-		started := time.Now()
-		if err := l.acquire(t.Context()); !errors.Is(err, ErrTooMany) || time.Since(started) != time.Second {
-			t.Errorf("after %s the fourth got %v", time.Since(started), err)
-		}
-		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, ErrTimeout)
-		defer cancel()
-		if err := l.acquire(ctx); !errors.Is(err, ErrTimeout) {
-			t.Errorf("the fifth got %v", err)
-		}
-	})
-}
-
 func TestWaitingForASlotHasAnEnd(t *testing.T) {
-	fake, server := serve(t, Config{Concurrency: 1, WaitTime: time.Millisecond})
+	fake, server := serve(t, Config{Limiter: NewLimiter(LimiterConfig{Concurrency: 1, WaitTime: time.Millisecond})})
 	var group sync.WaitGroup
 	group.Go(func() { status(t, server, "/v1/views/slow") })
 	<-fake.entered

@@ -174,7 +174,7 @@ func (n *node) handler(s config.Settings, logger *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/streams/{stream}/events", must(ingest.NewHandler(targets, ingest.Config{Limits: ingest.Limits{BodyBytes: 2 * int(s.MaxBody)}, WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger})))
 	mux.Handle("/", serving.NewHandler(n.core, serving.Config{
-		Concurrency: s.QueryConcurrency, Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows),
+		Limiter: serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics}), Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows),
 		Metrics: metrics, Register: metrics, Log: logger,
 	}))
 	return mux

@@ -73,7 +73,7 @@ func TestANewCertificateIsServedWithoutARestartAndABadOneIsNot(t *testing.T) {
 	}
 	cert2, key2 := issue(t, 2)
 	write(cert2, key1) // the key is still the old one
-	served() // the second look must not say it again
+	served()           // the second look must not say it again
 	if served() != 1 || strings.Count(log.String(), "OLD certificate stays") != 1 {
 		t.Errorf("a pair that does not fit: %s", log.String())
 	}
