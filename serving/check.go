@@ -36,9 +36,9 @@ func newChecked() *checked { return &checked{turn: make(chan struct{}, 1)} }
 // Check gives the last check of the view if it is not older than maxAge, else a
 // new one.
 func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*Check, error) {
-	plan := c.plans[name]
+	plan := c.plan(ctx, name)
 	if plan == nil {
-		return nil, c.noView(name)
+		return nil, c.noView(ctx, name)
 	}
 	known := c.checks[name]
 	select {
@@ -50,6 +50,7 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 	if age := time.Since(known.at); known.last != nil && age < maxAge {
 		again := *known.last
 		again.AgeMS = float64(age.Microseconds()) / 1000
+		again.Cut = c.known(ctx, again.Cut)
 		return &again, nil
 	}
 	check, err := c.compare(ctx, plan)
@@ -57,7 +58,9 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 		return nil, err
 	}
 	known.last, known.at = check, time.Now()
-	return check, nil
+	own := *check
+	own.Cut = c.known(ctx, own.Cut)
+	return &own, nil
 }
 
 // compare compares a view's answer with its own SQL over the raw events, both at

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/speed"
@@ -106,8 +107,8 @@ const errorsTableName = "tailwater.view_errors"
 // referencesTableName is the relation of the reference tables and their versions.
 const referencesTableName = "tailwater.reference_tables"
 
-// Tables lists what SQL can name; it makes the core the gate's Catalog.
-func (c *Core) Tables() []string {
+// tables lists what SQL can name.
+func (c *Core) tables() []string {
 	names := []string{errorsTableName, referencesTableName}
 	for _, s := range c.streams {
 		names = append(names, s.Stream, event.DeadName(s.Stream))
@@ -124,9 +125,12 @@ func (c *Core) Tables() []string {
 
 // View answers with the rows of a view.
 func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
-	plan := c.plans[r.Name]
+	plan := c.plan(ctx, r.Name)
 	if plan == nil {
-		return nil, c.noView(r.Name)
+		return nil, c.noView(ctx, r.Name)
+	}
+	if err := c.mayWait(ctx, r.After, r.At); err != nil {
+		return nil, err
 	}
 	if r.After != nil {
 		if err := c.wait(ctx, *r.After); err != nil {
@@ -151,7 +155,7 @@ func (c *Core) ask(ctx context.Context, key string, streams []string, at event.C
 	if at == nil {
 		asked = c.speed.State().Applied()
 	}
-	return c.shared.answer(ctx, key, streams, asked, compute, func(a *Answer) {
+	a, err := c.shared.answer(ctx, key, streams, asked, compute, func(a *Answer) {
 		a.Head = c.Heads(ctx)
 		a.Statistics["shared"] = true
 		for src, through := range asked {
@@ -160,6 +164,7 @@ func (c *Core) ask(ctx context.Context, key string, streams []string, at event.C
 			}
 		}
 	})
+	return c.scopedAnswer(ctx, a), err
 }
 
 // view computes the rows of a view.
@@ -198,17 +203,19 @@ func (p *pin) readable(ctx context.Context, plan *view.Plan, f view.Filter) erro
 	return nil
 }
 
-func (c *Core) noView(name string) error {
+func (c *Core) noView(ctx context.Context, name string) error {
 	var names []string
 	for n := range c.plans {
-		names = append(names, n)
+		if c.plan(ctx, n) != nil {
+			names = append(names, n)
+		}
 	}
 	slices.Sort(names)
 	return fmt.Errorf("%w: view %q; there are: %s", ErrNotFound, name, strings.Join(names, ", "))
 }
 
 // Views lists the views with their columns, and what each of them is.
-func (c *Core) Views(context.Context) (any, error) {
+func (c *Core) Views(ctx context.Context) (any, error) {
 	type column struct {
 		Name     string    `json:"name"`
 		Type     string    `json:"type"`
@@ -231,7 +238,13 @@ func (c *Core) Views(context.Context) (any, error) {
 	}
 	out := []entry{}
 	for _, p := range c.plans {
+		if c.plan(ctx, p.Name) == nil {
+			continue
+		}
 		e := entry{View: p.Name, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
+		if !access.From(ctx).Sees(p.Stream) {
+			e.SQL = "" // it tells of columns that the key may not see
+		}
 		if p.Window != nil {
 			e.Window = &window{p.Window.Kind, p.Window.Size.Milliseconds()}
 		}

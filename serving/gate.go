@@ -23,9 +23,9 @@ const (
 
 // A Catalog knows which tables SQL from outside may read.
 type Catalog interface {
-	// Tables lists them: "payments", "daily", "tailwater.view_errors". It may be
-	// called by many goroutines.
-	Tables() []string
+	// Tables lists those that the principal of ctx sees: "payments", "daily",
+	// "tailwater.view_errors". It may be called by many goroutines.
+	Tables(ctx context.Context) []string
 }
 
 // A Gate decides whether SQL from outside reaches an engine. The statement is
@@ -93,7 +93,7 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	if len(statements) != 1 {
 		return nil, &Refusal{Code: "one_statement", Message: fmt.Sprintf("exactly one statement is expected, not %d", len(statements)), Hint: "send them one by one"}
 	}
-	w := newWalker(sql, g.catalog.Tables(), g.now())
+	w := newWalker(sql, g.catalog.Tables(ctx), g.now())
 	st := &Statement{gate: g, tree: tree, explain: explain}
 	if preparing {
 		st.parameters, w.preparing = parameterNames(statements[0]), true

@@ -14,7 +14,7 @@ import (
 
 type tables []string
 
-func (t tables) Tables() []string { return t }
+func (t tables) Tables(context.Context) []string { return t }
 
 var sampleCatalog = tables{"payments", "orders", "daily", "tailwater.view_errors"}
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -225,12 +226,17 @@ func describeStream(s *event.Schema) streamInfo {
 	return info
 }
 
+// seen gives the streams that the principal of ctx sees.
+func (s *server) seen(ctx context.Context) []*event.Schema {
+	return slices.DeleteFunc(slices.Clone(s.q.Streams()), func(schema *event.Schema) bool { return !access.From(ctx).Sees(schema.Stream) })
+}
+
 func (s *server) streams(w http.ResponseWriter, r *http.Request) error {
 	if err := noParameters(r); err != nil {
 		return err
 	}
 	list := []streamInfo{}
-	for _, schema := range s.q.Streams() {
+	for _, schema := range s.seen(r.Context()) {
 		list = append(list, describeStream(schema))
 	}
 	return reply(w)(map[string]any{"streams": list}, nil)
@@ -241,7 +247,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var names []string
-	for _, schema := range s.q.Streams() {
+	for _, schema := range s.seen(r.Context()) {
 		if schema.Stream == r.PathValue("stream") {
 			return reply(w)(describeStream(schema), nil)
 		}

@@ -92,9 +92,9 @@ func (c *Core) StopLive() {
 
 // Live subscribes to a view. The caller closes the subscription.
 func (c *Core) Live(ctx context.Context, r LiveRequest) (*Subscription, error) {
-	plan := c.plans[r.Name]
+	plan := c.plan(ctx, r.Name)
 	if plan == nil {
-		return nil, c.noView(r.Name)
+		return nil, c.noView(ctx, r.Name)
 	}
 	if err := c.Ready(); err != nil {
 		return nil, err
@@ -191,8 +191,11 @@ func (s *Subscription) Next(ctx context.Context) (*LiveEvent, error) {
 		s.feed.mu.Lock()
 		ev, err, changed := s.take(), s.feed.err, s.feed.changed
 		s.feed.mu.Unlock()
-		if ev != nil || err != nil {
-			return ev, err
+		if err != nil {
+			return nil, err
+		}
+		if ev != nil {
+			return s.feed.core.scoped(ctx, ev), nil
 		}
 		select {
 		case <-changed:

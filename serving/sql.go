@@ -18,13 +18,16 @@ import (
 // A statement that was asked before passes the Gate only when its result is not
 // known any more.
 func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
+	if err := c.mayWait(ctx, r.After, r.At); err != nil {
+		return nil, err
+	}
 	if r.After != nil {
 		if err := c.wait(ctx, *r.After); err != nil {
 			return nil, err
 		}
 		r.After = nil
 	}
-	key, err := json.Marshal([]any{r.SQL, r.Parameters, r.At, c.Tables()})
+	key, err := json.Marshal([]any{r.SQL, r.Parameters, r.At, c.Tables(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +47,8 @@ func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	}
 	compute := func() (*Answer, error) { return c.statement(ctx, st, r) }
 	if st.volatile || st.explain != explainNothing {
-		return compute()
+		a, err := compute()
+		return c.scopedAnswer(ctx, a), err
 	}
 	return c.ask(ctx, question, c.streamsOf(st.Tables), r.At, compute)
 }
@@ -102,7 +106,7 @@ func (c *Core) ownError(ctx context.Context, sql string) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.Exec(ctx, c.emptyTables()); err != nil {
+	if err := conn.Exec(ctx, c.emptyTables(ctx)); err != nil {
 		return err
 	}
 	stmt, err := conn.Prepare(ctx, sql)
@@ -117,9 +121,9 @@ func (c *Core) ownError(ctx context.Context, sql string) error {
 }
 
 // emptyTables makes the catalogue's tables, without rows, for one connection.
-func (c *Core) emptyTables() string {
+func (c *Core) emptyTables(ctx context.Context) string {
 	var sb strings.Builder
-	for _, name := range c.Tables() {
+	for _, name := range c.Tables(ctx) {
 		var defs []string
 		for _, col := range c.columnsOf(name) {
 			defs = append(defs, duckdb.Ident(col.Name)+" "+col.Type.String())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tailwater/tailwater/batch"
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/serving"
 	"github.com/tailwater/tailwater/warehouse"
@@ -101,12 +102,17 @@ func (n *node) Status(ctx context.Context) (any, error) {
 	}
 	marks := tx.Marks()
 	tx.Close()
-	streams, views := []streamStatus{}, []viewStatus{}
+	streams, views, who := []streamStatus{}, []viewStatus{}, access.From(ctx)
 	for _, s := range n.project.Streams {
 		pl := n.pipelines[s.Name]
 		st := pl.status(marks)
-		streams = append(streams, st)
+		if who.Sees(s.Name) {
+			streams = append(streams, st)
+		}
 		for _, p := range n.plansOf(s.Name) {
+			if !who.Sees(p.Name) {
+				continue
+			}
 			v := n.speed.State().Streams[s.Name].Views[p.Name]
 			vs := viewStatus{View: p.Name, Stream: s.Name, Version: p.Version, Applied: st.Applied,
 				Batched: marks[warehouse.ViewObject(p)][pl.source], SpeedRows: v.Rows(), Complete: n.complete(pl, p.Name, marks[warehouse.ViewObject(p)])}
