@@ -30,4 +30,6 @@ STOPSIGNAL SIGTERM
 # history; it counts as starting, not as unhealthy.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 CMD ["/usr/local/bin/tailwater", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/tailwater"]
-CMD ["serve", "/project", "--data", "/data", "--http", "0.0.0.0:8080"]
+# In a container the port has to be open to all addresses, so requests show keys. The
+# first one is mounted here, or given as TAILWATER_ADMIN_KEY: docs/deploy.md.
+CMD ["serve", "/project", "--data", "/data", "--http", "0.0.0.0:8080", "--auth", "keys", "--admin-key-file", "/run/secrets/tailwater_admin_key"]

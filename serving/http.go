@@ -22,6 +22,10 @@ type Config struct {
 	// Limiter bounds the queries of all listeners together; nil makes one of this
 	// handler's own.
 	Limiter *Limiter
+	// Keys are managed at /v1/keys, for tables that Tables lists; nil where
+	// authentication is off.
+	Keys   *access.Keys
+	Tables func() []string
 	// Timeout is a query's limit (30 s, below the 60 s of most proxies) unless
 	// the request asks for less or, up to MaxTimeout (5 min), for more.
 	Timeout, MaxTimeout time.Duration
@@ -112,8 +116,10 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 	s.handle("GET /v1/batch/runs", s.runs)
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
+	s.keyRoutes()
 	if s.cfg.Metrics != nil {
-		s.mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}))
+		metrics := promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})
+		s.handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
 	}
 	compress, err := gzhttp.NewWrapper(gzhttp.MinSize(1024), gzhttp.EnableZstd(true))
 	if err != nil {
@@ -156,6 +162,7 @@ func (s *server) sql(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	noteStatement(r.Context(), request.SQL)
 	answer, err := s.q.SQL(r.Context(), request)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 // every request a metric.
 func (s *server) handle(pattern string, h handler) {
 	_, route, _ := strings.Cut(pattern, " ")
+	h = permitted(pattern, h)
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		rec := &recorder{ResponseWriter: w}

@@ -44,8 +44,8 @@ func TestEveryVerbHasAnExampleInItsHelp(t *testing.T) {
 	if code != 0 {
 		t.Errorf("no arguments: %d", code)
 	}
-	mustContain(t, "help", out, "init", "validate", "serve", "demo", "send", "sql", "view", "batch", "status", "healthcheck", "version")
-	for _, verb := range []string{"init", "validate", "serve", "demo", "send", "sql", "view", "batch", "status", "healthcheck", "version"} {
+	mustContain(t, "help", out, "init", "validate", "serve", "demo", "send", "sql", "view", "batch", "status", "key", "healthcheck", "version")
+	for _, verb := range []string{"init", "validate", "serve", "demo", "send", "sql", "view", "batch", "status", "key", "healthcheck", "version"} {
 		code, out, _ := runCLI(t, "", verb, "--help")
 		if code != 0 || !strings.Contains(out, "\n    tailwater "+verb) {
 			t.Errorf("%s: %d\n%s", verb, code, out)

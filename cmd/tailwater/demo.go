@@ -61,6 +61,9 @@ func (c *DemoCmd) Validate() error {
 	if c.History < 0 || c.History > demoHistoryMax {
 		errs = append(errs, fmt.Errorf("--history must be 0s to %s", demoHistoryMax))
 	}
+	if c.TLSCert != "" {
+		errs = append(errs, errors.New("--tls-cert: the demo sends to itself without TLS; serve its folder instead: tailwater serve "+demoData+"/project"))
+	}
 	return errors.Join(append(errs, c.Settings.Validate())...)
 }
 
@@ -102,7 +105,7 @@ func (c *DemoCmd) Run(ctx context.Context, out *output) error {
 	logger := newLogger(c.Settings, aboveCount(out))
 	return runServer(ctx, c.project(), c.Settings, logger, func(ctx context.Context, srv *server) error {
 		f := &feeder{
-			remote: remote{URL: "http://" + reachable(srv.addr)},
+			remote: remote{URL: "http://" + reachable(srv.addr), key: c.AdminKey},
 			seed:   c.Seed, rate: c.Rate, history: c.History, logger: logger, now: time.Now,
 		}
 		show := newDemoDisplay(out, logger, f)

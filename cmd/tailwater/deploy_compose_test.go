@@ -140,7 +140,7 @@ func (s *composeService) mustBindLoopback(t *testing.T) {
 	t.Helper()
 	for _, port := range s.Ports {
 		if !regexp.MustCompile(`^127\.0\.0\.1:\d+:\d+$`).MatchString(port) {
-			t.Errorf("port %q: there is no authentication, bind 127.0.0.1", port)
+			t.Errorf("port %q: nobody is asked for a key, bind 127.0.0.1", port)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (c *HealthcheckCmd) Run(ctx context.Context, out *output) error {
 func (c *HealthcheckCmd) ask(ctx context.Context, path string) (int, error) {
 	within, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	resp, err := c.do(within, request{method: http.MethodGet, path: path})
+	resp, err := c.do(within, request{method: http.MethodGet, path: path, health: true})
 	var refusal *apiError
 	switch {
 	case err == nil:

@@ -29,6 +29,7 @@ type commandLine struct {
 	View     ViewCmd     `cmd:"" group:"Data" help:"Read a view, or check it against the raw events."`
 	Batch    BatchCmd    `cmd:"" group:"Operation" help:"Start batch runs and list them."`
 	Status   StatusCmd   `cmd:"" group:"Operation" help:"Show how far streams and views are."`
+	Key      KeyCmd      `cmd:"" group:"Operation" help:"Manage the keys of a server."`
 	Version  VersionCmd  `cmd:"" group:"Operation" help:"Show the version."`
 
 	Healthcheck HealthcheckCmd `cmd:"" group:"Operation" help:"Ask a server whether it is ready, for supervisors."`

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tailwater/tailwater/batch"
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/project"
@@ -42,6 +43,8 @@ type parts struct {
 	warehouseThreads int
 	speedMemory      string
 	schedule         cron.Schedule // nil: batch runs on demand only
+	auth             bool          // requests show keys
+	adminKey         string        // the first of them; empty if the lake has others
 	logger           *slog.Logger
 	progress         func(string) // told what start-up is doing; may be nil
 }
@@ -69,6 +72,8 @@ type node struct {
 	core      *serving.Core
 	pipelines map[string]*pipeline
 	history   *lander
+	keys      *access.Keys // nil: authentication is off
+	keyTable  *lander
 
 	landed    sync.Map // table name → *lake.Snapshot, the latest
 	ready     atomic.Bool
@@ -216,7 +221,27 @@ func (n *node) openPipelines(ctx, run context.Context) error {
 		return err
 	}
 	n.history.start(run, n)
-	return nil
+	return n.openKeys(ctx, run)
+}
+
+// openKeys reads the keys from the lake, if requests have to show one.
+func (n *node) openKeys(ctx, run context.Context) error {
+	if !n.parts.auth {
+		return nil
+	}
+	table, err := n.lake.Table(ctx, serving.KeysSchema())
+	if err != nil {
+		return err
+	}
+	if _, err := table.OpenEpoch(ctx, serving.KeysSource, lake.Mark{}); err != nil {
+		return err
+	}
+	if n.keyTable, err = n.newLander(ctx, table, nil); err != nil {
+		return err
+	}
+	n.keyTable.start(run, n)
+	n.keys, err = access.Open(ctx, access.Config{Store: serving.NewKeysTable(table, n.keyTable.Lander), Admin: n.parts.adminKey})
+	return err
 }
 
 // openBatch checks that the warehouse belongs to this lake, and lets a batch run
@@ -431,8 +456,10 @@ func (n *node) kill() {
 		for _, pl := range n.pipelines {
 			pl.close()
 		}
-		if n.history != nil {
-			n.history.close()
+		for _, l := range []*lander{n.history, n.keyTable} {
+			if l != nil {
+				l.close()
+			}
 		}
 		n.running.Wait()
 		if n.speed != nil {

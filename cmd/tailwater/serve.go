@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -35,7 +37,9 @@ func runServer(ctx context.Context, dir string, s config.Settings, logger *slog.
 	if err != nil {
 		return err
 	}
-	logger.Info("serving", "http", "http://"+srv.addr.String(), "project", dir, "data", s.Data, "lake", s.Lake, "log", s.NATS)
+	warnOfExposure(logger, s, srv)
+	defer srv.reopenAudit(logger)()
+	logger.Info("serving", "http", srv.url(), "project", dir, "data", s.Data, "lake", s.Lake, "log", s.NATS)
 	ended := make(chan error, 1)
 	go func() { ended <- client(ctx, srv) }()
 	select {
@@ -55,6 +59,40 @@ func runServer(ctx context.Context, dir string, s config.Settings, logger *slog.
 	}
 	logger.Info("stopped")
 	return err
+}
+
+// warnOfExposure says what the operator has chosen, loudly where it is dangerous.
+func warnOfExposure(logger *slog.Logger, s config.Settings, srv *server) {
+	tcp, ok := srv.addr.(*net.TCPAddr)
+	beyond := !ok || !tcp.IP.IsLoopback()
+	switch {
+	case beyond && s.Auth != config.AuthKeys:
+		logger.Warn("INSECURE: authentication is off, and the address can be reached from beyond this machine (--insecure-listen): whoever reaches it can read and write everything", "http", srv.addr.String())
+	case beyond && srv.tls == nil:
+		logger.Warn("keys travel unencrypted: the address can be reached from beyond this machine and does not speak TLS; add --tls-cert and --tls-key, unless a proxy before it does", "http", srv.addr.String())
+	}
+}
+
+// reopenAudit opens the audit log's name again at each SIGHUP, until stop.
+func (srv *server) reopenAudit(logger *slog.Logger) (stop func()) {
+	if srv.audit == nil {
+		return func() {}
+	}
+	hangup, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				if err := srv.audit.Reopen(); err != nil {
+					logger.Error("the audit log stays in its old file", "error", err)
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(hangup); close(done) }
 }
 
 // newLogger writes the server's log to w.

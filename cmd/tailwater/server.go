@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/tailwater/tailwater/ingest"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/config"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/project"
@@ -39,8 +40,10 @@ type server struct {
 	http    *http.Server
 	handler atomic.Pointer[http.Handler] // the node's, once there is one
 	addr    net.Addr
-	served  chan error // the listener's end
-	lock    *os.File   // holds the data directory for this process
+	tls     *access.Certificate // nil: no TLS
+	audit   *serving.AuditLog   // nil: authentication is off, or nothing is recorded
+	served  chan error          // the listener's end
+	lock    *os.File            // holds the data directory for this process
 }
 
 // startServer loads the project, starts everything and listens. It returns as
@@ -64,6 +67,11 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if srv.lock, err = lockDir(s.Data); err != nil {
 		return nil, err
 	}
+	if s.Auth == config.AuthKeys && s.AuditLog != config.Off {
+		if srv.audit, err = serving.OpenAudit(s.AuditLog, logger); err != nil {
+			return nil, err
+		}
+	}
 	if err := srv.listen(s, logger); err != nil {
 		return nil, err
 	}
@@ -75,13 +83,35 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if srv.node, err = startNode(ctx, p, pt); err != nil {
 		return nil, err
 	}
-	srv.handle(srv.node.handler(s, logger))
+	srv.handle(srv.node.handler(s, srv.auditor(), logger))
 	return srv, nil
+}
+
+// auditor gives the audit log as listeners take it: nil if there is none.
+func (srv *server) auditor() serving.Audit {
+	if srv.audit == nil {
+		return nil
+	}
+	return srv.audit
+}
+
+// url is where the server is.
+func (srv *server) url() string {
+	if srv.tls != nil {
+		return "https://" + srv.addr.String()
+	}
+	return "http://" + srv.addr.String()
 }
 
 // listen opens the listener. Until there is a node, it says that the process
 // lives and what it is doing: a rebuild can take longer than a supervisor waits.
 func (srv *server) listen(s config.Settings, logger *slog.Logger) error {
+	if s.TLSCert != "" {
+		var err error
+		if srv.tls, err = access.OpenCertificate(s.TLSCert, s.TLSKey, logger, nil); err != nil {
+			return fmt.Errorf("%w; see --tls-cert and --tls-key", err)
+		}
+	}
 	listener, err := net.Listen("tcp", s.HTTP)
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --http", err)
@@ -92,6 +122,11 @@ func (srv *server) listen(s config.Settings, logger *slog.Logger) error {
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*srv.handler.Load()).ServeHTTP(w, r) }),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	if srv.tls != nil {
+		srv.http.TLSConfig = srv.tls.TLS()
+		go func() { srv.served <- srv.http.ServeTLS(listener, "", "") }()
+		return nil
 	}
 	go func() { srv.served <- srv.http.Serve(listener) }()
 	return nil
@@ -154,7 +189,7 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 		warehousePath: filepath.Join(s.Data, "warehouse", "warehouse.duckdb"),
 		landBytes:     int64(s.LandBytes), landAge: s.LandAge, schedule: schedule,
 		warehouseMemory: s.WarehouseMemory.String(), warehouseThreads: s.WarehouseThreads, speedMemory: s.SpeedMemory.String(),
-		logger: logger,
+		auth: s.Auth == config.AuthKeys, adminKey: s.AdminKey, logger: logger,
 	}
 	pt.readDirs = []string{pt.cacheDir, pt.spoolDir}
 	if local, ok := bucket.LocalPath(""); ok {
@@ -163,8 +198,9 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 	return pt, nil
 }
 
-// handler puts ingest and serving behind one address.
-func (n *node) handler(s config.Settings, logger *slog.Logger) http.Handler {
+// handler puts ingest and serving behind one address, and the guard before both.
+func (n *node) handler(s config.Settings, audit serving.Audit, logger *slog.Logger) http.Handler {
+	guard := serving.NewGuard(serving.GuardConfig{Keys: n.keys, Audit: audit, Hosts: s.Hosts(), Log: logger})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collector{n}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	targets := map[string]ingest.Target{}
@@ -172,12 +208,14 @@ func (n *node) handler(s config.Settings, logger *slog.Logger) http.Handler {
 		targets[name] = ingest.Target{Schema: pl.schema, Publisher: pl}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/v1/streams/{stream}/events", must(ingest.NewHandler(targets, ingest.Config{Limits: ingest.Limits{BodyBytes: 2 * int(s.MaxBody)}, WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger})))
+	events := must(ingest.NewHandler(targets, ingest.Config{Limits: ingest.Limits{BodyBytes: 2 * int(s.MaxBody)}, WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger}))
+	mux.Handle("/v1/streams/{stream}/events", guard.Ingest(events))
 	mux.Handle("/", serving.NewHandler(n.core, serving.Config{
 		Limiter: serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics}), Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows),
 		Metrics: metrics, Register: metrics, Log: logger,
+		Keys: n.keys, Tables: func() []string { return n.core.Tables(context.Background()) },
 	}))
-	return mux
+	return guard.Wrap(mux)
 }
 
 // must is for construction from values that were validated before.
@@ -194,7 +232,14 @@ func (srv *server) stop(ctx context.Context) error {
 	defer cancel()
 	srv.node.core.StopLive() // live streams never end by themselves
 	err := srv.http.Shutdown(ctx)
-	return errors.Join(err, srv.node.drain(ctx), srv.broker.Close(), srv.lock.Close())
+	return errors.Join(err, srv.node.drain(ctx), srv.broker.Close(), srv.closeAudit(), srv.lock.Close())
+}
+
+func (srv *server) closeAudit() error {
+	if srv.audit == nil {
+		return nil
+	}
+	return srv.audit.Close()
 }
 
 // abort releases what a failed start had opened.
@@ -208,6 +253,7 @@ func (srv *server) abort() {
 	if srv.broker != nil {
 		srv.broker.Close()
 	}
+	_ = srv.closeAudit()
 	if srv.lock != nil {
 		srv.lock.Close()
 	}

@@ -57,6 +57,9 @@ const Embedded = "embedded"
 // Off is the value of Settings.BatchSchedule that leaves batch runs to demand.
 const Off = "off"
 
+// AuthKeys is the value of Settings.Auth with which every request shows a key.
+const AuthKeys = "keys"
+
 // Settings are the settings of a server. The zero value is not useful: take
 // them from Load, or embed the struct in a kong command and call Complete.
 // Why a default has its number stands beside it.
@@ -65,6 +68,16 @@ type Settings struct {
 	HTTP string `name:"http" help:"Address that HTTP listens on." default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Places"`
 	Lake string `help:"Where the lake's Delta tables are: a directory or s3://bucket/prefix. Default: lake in the data directory." placeholder:"PLACE" relative:"project" group:"Places"`
 	S3   S3     `embed:"" prefix:"s3-" group:"Places"`
+
+	Auth         string `help:"Who may ask: off for everybody who reaches the address, keys for those who show a key." enum:"off,keys" default:"off" group:"Access"`
+	AdminKeyFile string `help:"File that holds the first key, which may everything; TAILWATER_ADMIN_KEY holds the key itself." placeholder:"FILE" relative:"project" group:"Access"`
+	// AdminKey is no flag: an argument is seen by everybody on the machine.
+	AdminKey       string `kong:"-"`
+	TLSCert        string `name:"tls-cert" help:"File with the certificate and its chain, in PEM: the server speaks TLS. It is read again when it changes." placeholder:"FILE" relative:"project" group:"Access"`
+	TLSKey         string `name:"tls-key" help:"File with the certificate's key, in PEM." placeholder:"FILE" relative:"project" group:"Access"`
+	InsecureListen bool   `help:"Listen beyond this machine without authentication: something else keeps strangers out." negatable:"" group:"Access"`
+	HTTPHosts      string `name:"http-hosts" help:"Further names of the server, with commas, under which browsers may ask it while auth is off." placeholder:"NAMES" group:"Access"`
+	AuditLog       string `help:"File of the audit log, or off. Default: audit.log in the data directory, if auth is on." placeholder:"FILE" relative:"project" group:"Access"`
 
 	// A NATS server outside keeps the log when several machines share it.
 	NATS    string `name:"nats" help:"The log: embedded, or the URL of a JetStream server." default:"embedded" placeholder:"URL" group:"Log"`
@@ -152,7 +165,14 @@ func (s *Settings) Complete(dir string) error {
 	if s.NATSDir == "" {
 		s.NATSDir = filepath.Join(s.Data, "log")
 	}
+	if s.AuditLog == "" {
+		s.AuditLog = filepath.Join(s.Data, "audit.log")
+	}
+	if s.AdminKey == "" {
+		s.AdminKey = os.Getenv(EnvPrefix + "ADMIN_KEY")
+	}
 	err := errors.Join(
+		readSecret("admin-key", &s.AdminKey, s.AdminKeyFile),
 		readSecret("s3-access-key", &s.S3.AccessKey, s.S3.AccessKeyFile),
 		readSecret("s3-secret-key", &s.S3.SecretKey, s.S3.SecretKeyFile),
 	)
@@ -192,9 +212,35 @@ func (s *Settings) Validate() error {
 	if _, _, err := Schedule(s.BatchSchedule); err != nil {
 		bad("batch-schedule", "%w", err)
 	}
+	s.validateAccess(bad)
 	s.validateLake(bad)
 	s.validateSizes(bad)
 	return errors.Join(errs...)
+}
+
+func (s *Settings) validateAccess(bad func(name, format string, args ...any)) {
+	host, _, err := net.SplitHostPort(s.HTTP)
+	if err == nil && s.Auth != AuthKeys && !s.InsecureListen && !loopback(host) {
+		bad("http", "%q can be reached from other machines, and authentication is off: everybody there could read and write everything; add --auth keys --admin-key-file FILE, or listen on 127.0.0.1, or say --insecure-listen if something else keeps strangers out", s.HTTP)
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		bad("tls", "tls-cert and tls-key belong together; set both, or neither for HTTP without TLS")
+	}
+	if s.Auth != AuthKeys && s.AdminKey+s.AdminKeyFile != "" {
+		bad("admin-key", "there is an admin key, but authentication is off, so that nobody is asked for it; add --auth keys, or take the key away")
+	}
+}
+
+// loopback reports whether a listener on host is reached from this machine alone. A
+// name other than localhost may lead anywhere.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Hosts gives the names of HTTPHosts.
+func (s *Settings) Hosts() []string {
+	return strings.FieldsFunc(strings.ToLower(s.HTTPHosts), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 func checkNATS(text string) error {

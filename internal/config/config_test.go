@@ -33,6 +33,7 @@ func TestDefaultsWithoutAFile(t *testing.T) {
 		LandBytes: 64 * MB, LandAge: 30 * time.Second, BatchSchedule: "* * * * *",
 		WarehouseMemory: GB, WarehouseThreads: 1, SpeedMemory: 512 * MB, MaxBody: 32 * MB,
 		QueryTimeout: 30 * time.Second, QueryMaxRows: 1_000_000, QueryConcurrency: 8, LogFormat: "text", LogLevel: "info",
+		Auth: "off", AuditLog: filepath.Join(dir, "data", "audit.log"),
 	}
 	if s != want {
 		t.Errorf("got  %+v\nwant %+v", s, want)
@@ -94,7 +95,7 @@ func TestFileErrorsNameTheLineAndTheRemedy(t *testing.T) {
 		yaml string
 		want []string
 	}{
-		"misspelt key":         {"http: :80\nland-agee: 1s\n", []string{"tailwater.yaml:2:", `unknown setting "land-agee"`, `"land-age"`}},
+		"misspelt key":         {"http: localhost:80\nland-agee: 1s\n", []string{"tailwater.yaml:2:", `unknown setting "land-agee"`, `"land-age"`}},
 		"misspelt nested key":  {"s3:\n  endpont: x\n", []string{"tailwater.yaml:2:", `"s3.endpont"`, `"s3-endpoint"`}},
 		"nothing near":         {"zzzzzzzzz: 1\n", []string{"tailwater.yaml:1:", "tailwater serve --help"}},
 		"all unknown reported": {"aaaaaaaa: 1\nbbbbbbbb: 1\n", []string{"tailwater.yaml:1:", "tailwater.yaml:2:"}},
@@ -156,6 +157,56 @@ func TestValidateReportsEverySettingThatIsWrong(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not report %s", err, want)
 		}
+	}
+}
+
+func TestOnlyThisMachineReachesAServerWithoutAuthentication(t *testing.T) {
+	putKey := func(dir string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "admin.key"), []byte("an-admin-key-of-some-length\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for yaml, want := range map[string]string{
+		"http: :8080":                                            "--auth keys",
+		"http: 0.0.0.0:8080":                                     "--auth keys",
+		"http: 192.168.1.2:8080":                                 "--insecure-listen",
+		"http: example.com:8080":                                 "127.0.0.1",
+		"http: \"[::]:8080\"":                                    "--auth keys",
+		"http: localhost:8080":                                   "",
+		"http: \"[::1]:8080\"":                                   "",
+		"http: 127.1.2.3:8080":                                   "",
+		"admin-key-file: admin.key":                              "authentication is off",
+		"tls-cert: cert.pem":                                     "tls-key",
+		"http: :8080\ninsecure-listen: true":                     "",
+		"http: :8080\nauth: keys\nadmin-key-file: admin.key":     "",
+		"http: :8080\nauth: \"off\"":                             "--auth keys",
+		"http: :8080\nauth: keys\nadmin-key-file: no-such.key":   "admin-key-file",
+		"http: :8080\nauth: none":                                "must be one of",
+		"http-hosts: A.example, b.example\nhttp: localhost:8080": "",
+	} {
+		dir := project(t, yaml+"\n")
+		putKey(dir)
+		s, err := Load(dir)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %v", yaml, err)
+		}
+		if strings.Contains(yaml, "admin.key") && err == nil && s.AdminKey != "an-admin-key-of-some-length" {
+			t.Errorf("%q: admin key %q", yaml, s.AdminKey)
+		}
+		if strings.Contains(yaml, "hosts") && strings.Join(s.Hosts(), "|") != "a.example|b.example" {
+			t.Errorf("hosts %q", s.Hosts())
+		}
+	}
+	t.Setenv("TAILWATER_ADMIN_KEY", "from-the-environment-of-it")
+	if s, err := Load(project(t, "auth: keys\n")); err != nil || s.AdminKey != "from-the-environment-of-it" {
+		t.Errorf("%q %v", s.AdminKey, err)
+	}
+	if _, err := Load(project(t, "")); err == nil || strings.Contains(err.Error(), "from-the") {
+		t.Errorf("a key that protects nothing: %v", err)
+	}
+	if Names()["admin-key"] {
+		t.Error("the admin key can be an argument")
 	}
 }
 

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// selfSigned writes a certificate for loopback, and its key.
+func selfSigned(t *testing.T, dir string) (certFile, keyFile string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	putFile(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	putFile(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})))
+	return certFile, keyFile
+}
+
+// The whole way of an operator: a first key, keys for others, what they may and may
+// not, over TLS, through the loss of everything but the lake.
+func TestAServerWithKeysLetsInWhoHasOne(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := selfSigned(t, dir)
+	secret := func(name string) string { return filepath.Join(dir, name+".key") }
+	verb := func(key string, want int, args ...string) (stdout, stderr string) {
+		t.Helper()
+		code, stdout, stderr := runCLI(t, payments("a", 3), append(args, "--ca-file", certFile, "--key-file", secret(key))...)
+		if code != want {
+			t.Errorf("%v with the key of %s: %d, want %d\n%s%s", args, key, code, want, stdout, stderr)
+		}
+		return stdout, stderr
+	}
+	code, admin, _ := runCLI(t, "", "key", "generate")
+	if code != 0 {
+		t.Fatal(admin)
+	}
+	putFile(t, secret("admin"), admin)
+	project, data, lake := worldFolder(t), filepath.Join(dir, "data"), filepath.Join(dir, "lake")
+	args := append([]string{"--lake", lake, "--auth", "keys", "--admin-key-file", secret("admin"), "--tls-cert", certFile, "--tls-key", keyFile}, quiet...)
+	p := startProcess(t, project, data, nil, args...)
+	if p == nil || !strings.HasPrefix(p.url, "https://127.0.0.1:") {
+		t.Fatalf("%+v", p)
+	}
+	t.Setenv("TAILWATER_URL", p.url)
+	ready := func() {
+		t.Helper()
+		p.eventually("ready", 60*time.Second, func() bool { code, _, _ := runCLI(t, "", "healthcheck"); return code == 0 })
+	}
+	ready()
+	made, _ := verb("admin", 0, "key", "create", "sensors", "--role", "ingest", "--table", "payments")
+	putFile(t, secret("sensors"), made)
+	made, _ = verb("admin", 0, "key", "create", "board", "--role", "query", "--table", "overall")
+	putFile(t, secret("board"), made)
+
+	sent, _ := verb("sensors", 0, "send", "payments", "-")
+	position := strings.TrimSuffix(strings.Fields(sent)[5], ",")
+	verb("sensors", exitFailure, "sql", "SELECT 1")
+	if out, _ := verb("board", 0, "view", "overall", "--after", position, "--json"); !strings.Contains(out, `"n":3`) {
+		t.Errorf("the view of another's stream: %s", out)
+	}
+	if _, stderr := verb("board", exitFailure, "sql", "SELECT * FROM payments"); !strings.Contains(stderr, `no table "payments"`) || strings.Contains(stderr, "did you mean") {
+		t.Errorf("%s", stderr)
+	}
+	if _, stderr := verb("board", exitFailure, "send", "payments", "-"); !strings.Contains(stderr, "payments") || strings.Contains(stderr, "hourly") {
+		t.Errorf("%s", stderr)
+	}
+	if _, stderr := verb("board", exitFailure, "status"); !strings.Contains(stderr, "role operate") {
+		t.Errorf("%s", stderr)
+	}
+	if code, _, stderr := runCLI(t, "", "status", "--ca-file", certFile); code != exitFailure || !strings.Contains(stderr, "--key-file") {
+		t.Errorf("without a key: %d %s", code, stderr)
+	}
+	verb("admin", 0, "status")
+	verb("admin", 0, "key", "revoke", "board")
+	if _, stderr := verb("board", exitFailure, "view", "overall"); !strings.Contains(stderr, "revoked") {
+		t.Errorf("%s", stderr)
+	}
+	verb("admin", 0, "batch", "run")
+	p.stop()
+	audit := readFile(t, filepath.Join(data, "audit.log"))
+	mustContain(t, "audit log", audit, `"principal":"sensors"`, `"action":"POST /v1/streams/{stream}/events"`, `"statement":"SELECT * FROM payments"`, `"outcome":"denied"`)
+	for _, name := range []string{"admin", "sensors", "board"} {
+		if body := strings.TrimSpace(readFile(t, secret(name))); strings.Contains(audit+p.output(), body) {
+			t.Errorf("the secret of %s is in a log", name)
+		}
+	}
+
+	if err := os.RemoveAll(data); err != nil {
+		t.Fatal(err)
+	}
+	p = startProcess(t, project, data, nil, args...)
+	if p == nil {
+		t.Fatal("no start")
+	}
+	t.Setenv("TAILWATER_URL", p.url)
+	ready()
+	verb("sensors", 0, "send", "payments", "-")
+	if list, _ := verb("admin", 0, "key", "list"); !strings.Contains(list, "board  revoked") && !strings.Contains(list, "revoked") {
+		t.Errorf("%s", list)
+	}
+	verb("board", exitFailure, "view", "overall")
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestAnExposedServerIsLoudOrIsNone(t *testing.T) {
+	project := worldFolder(t)
+	code, _, stderr := runBinary(t, nil, "serve", project, "--data", t.TempDir(), "--http", "0.0.0.0:0")
+	if code != exitUsage || !strings.Contains(stderr, "--auth keys --admin-key-file") || !strings.Contains(stderr, "--insecure-listen") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	if code, _, stderr := runBinary(t, nil, "serve", project, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--auth", "keys"); code != exitFailure || !strings.Contains(stderr, "tailwater key generate") {
+		t.Errorf("keys, and none: %d %s", code, stderr)
+	}
+	p := startCommand(t, nil, append([]string{"serve", project, "--data", t.TempDir(), "--http", "0.0.0.0:0", "--insecure-listen"}, quiet...)...)
+	if p == nil {
+		t.Fatal("no start")
+	}
+	mustContain(t, "log", p.output(), "INSECURE")
+	p.url = strings.Replace(p.url, "[::]", "127.0.0.1", 1)
+	p.call(http.MethodPost, "/v1/batch/run", nil, "Origin", "http://evil.example").refusal(t, http.StatusForbidden, "cross_origin")
+}
