@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // selfSigned writes a certificate for loopback, and its key.
@@ -148,4 +150,48 @@ func TestAnExposedServerIsLoudOrIsNone(t *testing.T) {
 	mustContain(t, "log", p.output(), "INSECURE")
 	p.url = strings.Replace(p.url, "[::]", "127.0.0.1", 1)
 	p.call(http.MethodPost, "/v1/batch/run", nil, "Origin", "http://evil.example").refusal(t, http.StatusForbidden, "cross_origin")
+}
+
+func TestThePageSignsInWithAKey(t *testing.T) {
+	const admin = "an-admin-key-for-the-page"
+	data := t.TempDir()
+	p := startProcess(t, writeFiles(t, pageProject), data, []string{"TAILWATER_ADMIN_KEY=" + admin}, append([]string{"--auth", "keys"}, quiet...)...)
+	if p == nil || !p.awaitReady() {
+		t.Fatal("ended before it was ready")
+	}
+	w := openPage(t, p, desktop, "/")
+	asked := `document.querySelector('.signin')?.open`
+	w.until("the page asks for a key", asked)
+	enter := func(key string) {
+		t.Helper()
+		eval[bool](w, `(document.querySelector('#key').focus(), true)`)
+		w.key(key + "\r")
+	}
+	// While the page is loaded anew, it cannot be asked.
+	reloaded := func(what, condition string) {
+		t.Helper()
+		p.eventually(what, 45*time.Second, func() bool {
+			held, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
+			return err == nil && held
+		})
+	}
+	enter("tw_wrong")
+	w.until("a wrong key is said to be one", `document.querySelector('#signin-why').textContent.includes('no whole key')`)
+	enter(admin)
+	reloaded("the page is there", `document.querySelector('.state')?.dataset.state === 'ready' && !(`+asked+`) && document.querySelectorAll('.card').length === 3`)
+	w.picture("signed-in")
+	if left := eval[string](w, `JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie`); strings.Contains(left, admin) || strings.Contains(left, "tailwater_session") {
+		t.Errorf("scripts can read %s", left)
+	}
+	if status := eval[int](w, `fetch('/v1/views/everything').then((r) => r.status)`); status != http.StatusOK {
+		t.Errorf("a view, signed in: %d", status)
+	}
+	eval[bool](w, `([...document.querySelectorAll('.help button')].find((b) => b.textContent === 'Sign out').click(), true)`)
+	reloaded("signed out", asked)
+	if status := eval[int](w, `fetch('/v1/status').then((r) => r.status)`); status != http.StatusUnauthorized {
+		t.Errorf("after signing out: %d", status)
+	}
+	if strings.Contains(readFile(t, filepath.Join(data, "audit.log")), admin) {
+		t.Error("the key is in the audit log")
+	}
 }

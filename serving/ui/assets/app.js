@@ -6,6 +6,7 @@ import { go, href, route } from './core/router.js';
 import { Store } from './core/store.js';
 import { headerPanel, places } from './panels/header.js';
 import { helpDialog } from './panels/help.js';
+import { signInDialog } from './panels/signin.js';
 import overview from './routes/overview.js';
 import view from './routes/view.js';
 import pipeline from './routes/pipeline.js';
@@ -20,7 +21,7 @@ const spoken = document.getElementById('spoken');
 const store = new Store();
 const shortcuts = () => kept('keys') !== 'off';
 const dialog = helpDialog({ shortcuts, setShortcuts: (on) => keep('keys', on ? 'on' : 'off') });
-document.body.append(dialog);
+document.body.append(dialog, signInDialog(store));
 
 const ctx = {
   store,
@@ -63,7 +64,7 @@ document.querySelector('[data-skip]').addEventListener('click', (e) => {
 // Single keys, unless somebody is writing or has switched them off.
 addEventListener('keydown', (e) => {
   const writing = e.target.closest?.('input, textarea, select, [contenteditable]');
-  if (writing || e.ctrlKey || e.metaKey || e.altKey || dialog.open || !shortcuts()) return;
+  if (writing || e.ctrlKey || e.metaKey || e.altKey || document.querySelector('dialog[open]') || !shortcuts()) return;
   const place = places[Number(e.key) - 1];
   if (e.key === '/') focusSQL();
   else if (e.key === '?') ctx.showHelp();

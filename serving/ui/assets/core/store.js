@@ -12,7 +12,7 @@ const historySeconds = 180;
 const rateMs = 4000;
 
 export class Store {
-  // 'connecting' | 'starting' | 'catching up' | 'ready' | 'lost', with why and since.
+  // 'connecting' | 'starting' | 'catching up' | 'ready' | 'lost' | 'signed out', with why and since.
   connection = new Signal({ state: 'connecting', reason: '', since: Date.now() });
   status = new Signal(null);
   views = new Signal(null); // null until they are known
@@ -97,6 +97,7 @@ export class Store {
       this.#fail(err);
     }
     this.#polling = false;
+    if (this.connection.value.state === 'signed out') return; // the page is loaded anew when somebody signs in
     if (document.visibilityState !== 'visible') return;
     const wait = this.#failures ? Math.min(250 * 2 ** (this.#failures - 1), 2000) : pollMs;
     this.#timer = setTimeout(() => this.#poll(), Math.max(50, wait - (performance.now() - startedAt)));
@@ -129,7 +130,8 @@ export class Store {
   }
 
   #fail(err) {
-    if (err.notReady) this.#become('starting', err.message.replace(/^not ready: /, ''));
+    if (err.status === 401 || err.status === 403) this.#become('signed out', err.message);
+    else if (err.notReady) this.#become('starting', err.message.replace(/^not ready: /, ''));
     else if (err.unreachable) this.#become(this.connection.value.state === 'connecting' && this.#failures < 2 ? 'connecting' : 'lost', err.message);
     else this.#become('lost', err.message);
   }

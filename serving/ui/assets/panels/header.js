@@ -21,6 +21,7 @@ const states = {
   'catching up': 'catching up',
   ready: 'ready',
   lost: 'connection lost — reconnecting',
+  'signed out': 'signed out',
 };
 
 export const headerPanel = {
@@ -73,7 +74,7 @@ export const headerPanel = {
 };
 
 function drawBanner(el, connection, store) {
-  el.hidden = connection.state === 'ready' || connection.state === 'connecting';
+  el.hidden = ['ready', 'connecting', 'signed out'].includes(connection.state);
   if (el.hidden) return;
   el.dataset.state = connection.state;
   const since = ago(Date.now() - connection.since);

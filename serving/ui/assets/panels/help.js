@@ -3,6 +3,7 @@
 import { h } from '../core/dom.js';
 import { marks } from './flow.js';
 import { places } from './header.js';
+import { signOutButton } from './signin.js';
 
 const keys = [
   ['/', 'write SQL'],
@@ -25,7 +26,8 @@ export function helpDialog({ shortcuts, setShortcuts }) {
     h('dl', { class: 'help-list' }, Object.entries(marks).map(([mark, text]) => [h('dt', {}, h('kbd', {}, mark)), h('dd', {}, text)])),
     h('h3', {}, 'Keys'),
     h('dl', { class: 'help-list help-keys' }, keys.map(([key, text]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, text)])),
-    h('label', { class: 'help-switch' }, on, ' single keys are shortcuts'));
+    h('label', { class: 'help-switch' }, on, ' single keys are shortcuts'),
+    signOutButton());
   dialog.addEventListener('click', (e) => e.target === dialog && dialog.close());
   return dialog;
 }
