@@ -135,3 +135,45 @@ func TestACutNamesOnlyWhatTheKeyMayKnow(t *testing.T) {
 		t.Errorf("without authentication: %v", got)
 	}
 }
+
+// Results are shared between those who ask the same; what they may see is not.
+func TestSharedResultsAreHeldToTheScopeOfWhoAsks(t *testing.T) {
+	r := newRig(t)
+	r.send(20)
+	scoped := func(tables ...string) context.Context {
+		return access.With(t.Context(), &access.Principal{Name: "p", Tables: tables})
+	}
+	const total, raw = "SELECT c FROM total", "SELECT count(*) AS c FROM pay"
+	for range 2 { // computed, then shared
+		for _, ctx := range []context.Context{t.Context(), scoped("total")} {
+			if text, err := textOf(r.SQL(ctx, SQLRequest{SQL: total})); err != nil || text != "20\n" {
+				t.Errorf("%q %v", text, err)
+			}
+			if text, err := textOf(r.View(ctx, ViewRequest{Name: "total", Filter: view.Filter{Limit: 1}})); err != nil || !strings.HasPrefix(text, "20|") {
+				t.Errorf("%q %v", text, err)
+			}
+		}
+		if text, err := textOf(r.SQL(scoped("pay"), SQLRequest{SQL: raw})); err != nil || text != "20\n" {
+			t.Errorf("%q %v", text, err)
+		}
+		var refusal *Refusal
+		if _, err := r.SQL(scoped("total"), SQLRequest{SQL: raw}); !errors.As(err, &refusal) || refusal.Code != "unknown_table" {
+			t.Errorf("a known result of a hidden table: %v", err)
+		}
+		if _, err := r.Prepare(scoped("total"), raw); !errors.As(err, &refusal) || refusal.Code != "unknown_table" {
+			t.Errorf("prepared over a hidden table: %v", err)
+		}
+		if _, err := r.View(scoped("hourly"), ViewRequest{Name: "total"}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a known result of a hidden view: %v", err)
+		}
+	}
+	a, err := r.SQL(scoped("tailwater.view_errors"), SQLRequest{SQL: "SELECT 1 AS one"})
+	if err != nil || len(a.Cut) != 0 || len(a.Head) != 0 || len(a.Watermark) != 0 {
+		t.Errorf("%+v %v", a, err)
+	}
+	a.Close()
+	if a, err = r.SQL(t.Context(), SQLRequest{SQL: "SELECT 1 AS one"}); err != nil || a.Cut[paySource] != 20 {
+		t.Errorf("%+v %v", a, err)
+	}
+	a.Close()
+}
