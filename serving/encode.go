@@ -35,6 +35,7 @@ var formats = []struct {
 	{"application/x-ndjson", newNDJSON},
 	{"text/csv", newCSV},
 	{"application/vnd.apache.arrow.stream", newArrow},
+	{sheetType, newSheet},
 }
 
 // negotiate picks the format that an Accept header (RFC 9110, 12.5.1) likes

@@ -262,7 +262,7 @@ func TestAnAnswerThatBreaksOffNeverLooksWhole(t *testing.T) {
 			}
 		}
 	}
-	waitFor(t, func() bool { fake.mu.Lock(); defer fake.mu.Unlock(); return fake.closed == 12 })
+	waitFor(t, func() bool { fake.mu.Lock(); defer fake.mu.Unlock(); return fake.closed == 3*len(formats) })
 }
 
 // waitFor polls: the handler finishes after its client has seen the end.

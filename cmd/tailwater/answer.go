@@ -14,7 +14,7 @@ import (
 
 // formatFlags are the flags of the verbs that answer with rows.
 type formatFlags struct {
-	Format string `help:"Format of the rows: ${enum}." enum:"table,json,ndjson,csv" default:"table" short:"f"`
+	Format string `help:"Format of the rows: ${enum}; spreadsheet is csv in which no text is a formula." enum:"table,json,ndjson,csv,spreadsheet" default:"table" short:"f"`
 	JSON   bool   `name:"json" help:"Short for --format json."`
 }
 
@@ -32,6 +32,8 @@ func (o formatFlags) accept() string {
 		return "application/x-ndjson"
 	case "csv":
 		return "text/csv"
+	case "spreadsheet":
+		return "text/vnd.tailwater.spreadsheet+csv"
 	}
 	return "application/json"
 }
