@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/speed"
@@ -113,7 +114,7 @@ func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([
 		return []string{p.through(p.viewErrors(), "stream")}, nil
 	}
 	if table == referencesTableName {
-		return []string{p.core.referenceTables()}, nil
+		return []string{p.core.referenceTables(ctx)}, nil
 	}
 	if r, ok := p.core.references[table]; ok {
 		p.names(r)
@@ -263,10 +264,13 @@ func (p *pin) names(r Reference) {
 // referenceColumns are those of tailwater.reference_tables.
 var referenceColumns = []event.Column{{Name: "name", Type: event.Type{Kind: event.Varchar}}, {Name: "version", Type: event.Type{Kind: event.Varchar}}, {Name: "row_count", Type: event.Type{Kind: event.BigInt}}}
 
-// referenceTables lists the reference tables.
-func (c *Core) referenceTables() string {
+// referenceTables lists the reference tables that the principal of ctx sees.
+func (c *Core) referenceTables(ctx context.Context) string {
 	parts := []string{warehouse.EmptySelect(referenceColumns)}
 	for _, name := range sortedKeys(c.references) {
+		if !access.From(ctx).Sees(name) {
+			continue
+		}
 		r := c.references[name]
 		parts = append(parts, fmt.Sprintf("SELECT %s, %s, %d::BIGINT", duckdb.Literal(name), duckdb.Literal(r.Version), r.Rows.Len()))
 	}
