@@ -26,6 +26,7 @@ var routeRoles = map[string][]access.Role{
 	"POST /v1/sql":               {access.Query},
 	"GET /v1/queries":            {access.Query},
 	"GET /v1/queries/{query}":    {access.Query},
+	"POST /v1/queries/{query}":   {access.Query},
 	"GET /v1/streams":            {access.Query, access.Ingest},
 	"GET /v1/streams/{stream}":   {access.Query, access.Ingest},
 	"GET /openapi.json":          {access.Query, access.Ingest, access.Operate},

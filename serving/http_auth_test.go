@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -168,10 +169,6 @@ func TestEveryRouteAsksForItsRole(t *testing.T) {
 }
 
 func TestEveryRouteHasARole(t *testing.T) {
-	s := NewHandler(&fakeQueries{}, Config{Metrics: prometheus.NewRegistry()})
-	if s == nil {
-		t.Fatal("no handler")
-	}
 	for _, pattern := range handledPatterns(t) {
 		if _, known := routeRoles[pattern]; !known {
 			t.Errorf("%s is in no line of routeRoles, so that only admins may ask it: say which role may", pattern)
@@ -179,8 +176,10 @@ func TestEveryRouteHasARole(t *testing.T) {
 	}
 }
 
-// handledPatterns reads the routes out of the sources: those of a handler that was
-// made cannot be listed.
+var patternText = regexp.MustCompile(`"((?:GET|HEAD|POST|PUT|PATCH|DELETE) /[^" ]*)"`)
+
+// handledPatterns reads the routes out of the sources: those of a mux cannot be
+// listed.
 func handledPatterns(t *testing.T) (patterns []string) {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
@@ -188,19 +187,18 @@ func handledPatterns(t *testing.T) (patterns []string) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
+		if strings.HasSuffix(file, "_test.go") || file == "http_auth.go" {
 			continue
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range strings.Split(string(text), `s.handle("`)[1:] {
-			pattern, _, _ := strings.Cut(part, `"`)
-			patterns = append(patterns, pattern)
+		for _, m := range patternText.FindAllStringSubmatch(string(text), -1) {
+			patterns = append(patterns, m[1])
 		}
 	}
-	if len(patterns) < 12 {
+	if len(patterns) < 15 {
 		t.Fatalf("only %v were found", patterns)
 	}
 	return patterns
