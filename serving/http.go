@@ -76,7 +76,7 @@ type server struct {
 	mux     *http.ServeMux
 	seconds *prometheus.HistogramVec
 	clients prometheus.Gauge // of live views
-	seats   chan struct{}    // for them
+	seats   *Limiter         // for them
 }
 
 // NewHandler serves q over HTTP:
@@ -100,7 +100,7 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
 	}, []string{"route", "code"})
 	s.clients = prometheus.NewGauge(prometheus.GaugeOpts{Name: "tailwater_live_clients", Help: "Clients that follow a live view."})
-	s.seats = make(chan struct{}, s.cfg.LiveClients)
+	s.seats = NewLimiter(LimiterConfig{Concurrency: s.cfg.LiveClients, Waiting: 1, WaitTime: time.Nanosecond}) // nobody waits for hours
 	if s.cfg.Register != nil {
 		s.cfg.Register.MustRegister(s.seconds, s.clients)
 	}

@@ -37,12 +37,11 @@ func (s *server) live(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case s.seats <- struct{}{}:
-		defer func() { <-s.seats }()
-	default:
-		return fmt.Errorf("%w: %d clients follow live views", ErrTooMany, cap(s.seats))
+	leave, err := s.seats.Acquire(r.Context())
+	if err != nil {
+		return fmt.Errorf("%w: %d clients follow live views, or this key's share of them", ErrTooMany, s.cfg.LiveClients)
 	}
+	defer leave()
 	sub, err := s.q.Live(r.Context(), request)
 	if err != nil {
 		return err
