@@ -37,26 +37,48 @@ type load struct {
 
 // A sender is one client.
 type sender struct {
+	connection
 	load  *load
-	conn  net.Conn
 	body  *body
-	whole []byte // head and body in one piece, of which body.text is the rest
-	read  []byte
+	whole []byte    // head and body in one piece, of which body.text is the rest
 	ms    []float64 // latency of each request that was accepted
 	err   error
+}
+
+// A connection carries one request at a time.
+type connection struct {
+	conn net.Conn
+	read []byte // as long as the longest answer
+}
+
+func dial(addr string, longest int) (c connection, err error) {
+	c.read = make([]byte, longest)
+	c.conn, err = net.Dial("tcp", addr)
+	return c, err
+}
+
+// ask sends a whole request and gives the answer, whose body is valid until the next.
+func (c *connection) ask(request []byte) (code int, body []byte, err error) {
+	if err := c.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return 0, nil, err
+	}
+	if _, err := c.conn.Write(request); err != nil {
+		return 0, nil, err
+	}
+	return c.answer()
 }
 
 // open connects all clients and makes their bodies.
 func (l *load) open() error {
 	l.stop = make(chan struct{})
 	for i := range l.clients {
-		s := &sender{load: l, body: newBody(l.rows, l.number, uint64(i)), read: make([]byte, 16<<10)}
+		s := &sender{load: l, body: newBody(l.rows, l.number, uint64(i))}
 		head := fmt.Appendf(nil, "POST /v1/streams/payments/events HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n", l.addr, len(s.body.text))
 		s.whole = append(head, s.body.text...)
 		s.body.text = s.whole[len(head):]
 		l.senders = append(l.senders, s)
 		var err error
-		if s.conn, err = net.Dial("tcp", l.addr); err != nil {
+		if s.connection, err = dial(l.addr, 16<<10); err != nil {
 			l.close()
 			return err
 		}
@@ -148,13 +170,7 @@ func (s *sender) run(ctx context.Context, began time.Time, index int) error {
 func (s *sender) send(ctx context.Context) error {
 	for {
 		began := time.Now()
-		if err := s.conn.SetDeadline(began.Add(time.Minute)); err != nil {
-			return err
-		}
-		if _, err := s.conn.Write(s.whole); err != nil {
-			return err
-		}
-		code, answer, err := s.answer()
+		code, answer, err := s.ask(s.whole)
 		switch {
 		case err != nil:
 			return err
@@ -187,13 +203,13 @@ var (
 )
 
 // answer reads one response, which is short and has a length.
-func (s *sender) answer() (code int, body []byte, err error) {
+func (c *connection) answer() (code int, body []byte, err error) {
 	n, end, length := 0, -1, 0
 	for end < 0 || n < end+length {
-		if n == len(s.read) {
-			return 0, nil, fmt.Errorf("an answer of over %d bytes: %.200s", n, s.read)
+		if n == len(c.read) {
+			return 0, nil, fmt.Errorf("an answer of over %d bytes: %.200s", n, c.read)
 		}
-		m, err := s.conn.Read(s.read[n:])
+		m, err := c.conn.Read(c.read[n:])
 		if n += m; err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -203,12 +219,12 @@ func (s *sender) answer() (code int, body []byte, err error) {
 		if end >= 0 {
 			continue
 		}
-		at := bytes.Index(s.read[:n], headEnd)
+		at := bytes.Index(c.read[:n], headEnd)
 		if at < 0 {
 			continue
 		}
 		end = at + len(headEnd)
-		head := s.read[:end]
+		head := c.read[:end]
 		if len(head) < 12 {
 			return 0, nil, fmt.Errorf("no HTTP: %q", head)
 		}
@@ -224,7 +240,7 @@ func (s *sender) answer() (code int, body []byte, err error) {
 			return 0, nil, err
 		}
 	}
-	return code, s.read[end : end+length], nil
+	return code, c.read[end : end+length], nil
 }
 
 // A window is what a load did in the measured part of a run.

@@ -72,7 +72,8 @@ var measurements = []measurement{
 	{"landing", "rows a second into a lake in a directory and on S3", measureLanding},
 	{"batch", "rows a second through a batch run, what is new and everything anew", measureBatch},
 	{"freshness", "ms from sending an event to seeing it in a view, others sending beside", measureFreshness},
-	{"query", "ms of a merged view's answer over landed events, others sending beside", measureQuery},
+	{"query", "ms of answers from views, of a dashboard's panels, others sending beside; and of SQL over the raw events", measureQuery},
+	{"transport", "rows a second of a long answer, by format", measureTransport},
 	{"restart", "s from the start of a killed server to its first answer", measureRestart},
 	{"memory", "memory late against early under a steady load", measureMemory},
 }

@@ -54,6 +54,13 @@ type sizes struct {
 	queryRows int
 	queryFor  time.Duration // each kind of query
 
+	users        int // of the dashboard
+	dashboardFor time.Duration
+	rawRows      int
+	rawTimes     int // each statement
+
+	transportRows int
+
 	restarts []int // events after S
 
 	memoryRate              int
@@ -68,6 +75,7 @@ var fullSizes = sizes{
 	landRows: 2_000_000, batchRows: 2_000_000,
 	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 45 * time.Second, batchEvery: 20 * time.Second,
 	queryRows: 1_000_000, queryFor: 10 * time.Second,
+	users: 50, dashboardFor: 20 * time.Second, rawRows: 10_000_000, rawTimes: 9, transportRows: 1_000_000,
 	restarts:   []int{1_000_000, 10_000_000},
 	memoryRate: 20_000, memoryEarly: 2 * time.Minute, memoryLate: 10 * time.Minute, memoryBatch: time.Minute,
 }
@@ -79,6 +87,7 @@ var quickSizes = sizes{
 	landRows: 300_000, batchRows: 400_000,
 	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 6 * time.Second, batchEvery: 5 * time.Second,
 	queryRows: 1_000_000, queryFor: 1500 * time.Millisecond,
+	users: 50, dashboardFor: 4 * time.Second, rawRows: 1_000_000, rawTimes: 5, transportRows: 1_000_000,
 	restarts:   []int{100_000, 1_000_000},
 	memoryRate: 20_000, memoryEarly: 20 * time.Second, memoryLate: 60 * time.Second, memoryBatch: 10 * time.Second,
 }

@@ -166,6 +166,7 @@ type status struct {
 	Streams []struct {
 		Stream                         string
 		Head, Applied, Landed, Batched uint64
+		Tail                           uint64 `json:"tail_events"`
 		Ledger                         struct{ Accepted, Duplicates uint64 }
 	}
 }
@@ -190,9 +191,17 @@ func (p *process) getJSON(ctx context.Context, path string, into any) error {
 
 // ask makes a request whose cost does not matter.
 func (p *process) ask(ctx context.Context, method, path, accept string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.addr+path, nil)
+	return p.send(ctx, method, path, "", accept)
+}
+
+// send is ask with a body of text.
+func (p *process) send(ctx context.Context, method, path, text, accept string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.addr+path, strings.NewReader(text))
 	if err != nil {
 		return nil, err
+	}
+	if text != "" {
+		req.Header.Set("Content-Type", "text/plain")
 	}
 	if accept != "" {
 		req.Header.Set("Accept", accept)

@@ -53,11 +53,20 @@ func questions(began time.Time) []question {
 	}}
 }
 
-// measureQuery asks a view over landed events while more are sent.
 func measureQuery(ctx context.Context, b *bench) error {
-	if !b.wants("query/point") && !b.wants("query/top20") {
-		return nil
+	if b.wants("query/point") || b.wants("query/top20") || b.wants("query/dashboard") {
+		if err := b.queryMerged(ctx); err != nil {
+			return err
+		}
 	}
+	if b.wants("query/raw") {
+		return b.queryRaw(ctx)
+	}
+	return nil
+}
+
+// queryMerged asks views over landed events while more are sent.
+func (b *bench) queryMerged(ctx context.Context) error {
 	dir, remove, err := b.scratch("query")
 	if err != nil {
 		return err
@@ -103,6 +112,9 @@ func measureQuery(ctx context.Context, b *bench) error {
 				err = b.queryOne(ctx, name, q, clients, p, null, final)
 			}
 		}
+	}
+	if b.wants("query/dashboard") && err == nil {
+		err = b.dashboard(ctx, p, null)
 	}
 	_, ended := l.finish()
 	return errors.Join(err, ended)
