@@ -97,14 +97,17 @@ func envFile(t *testing.T, path string) map[string]string {
 
 func TestEveryServiceOfTheCompositionIsSound(t *testing.T) {
 	c := compose(t, nil)
-	if got := slices.Sorted(maps.Keys(c.Services)); !slices.Equal(got, []string{"jupyter", "nats", "s3", "tailwater"}) {
+	if got := slices.Sorted(maps.Keys(c.Services)); !slices.Equal(got, []string{"grafana", "jupyter", "nats", "prometheus", "s3", "tailwater"}) {
 		t.Fatalf("services %v", got)
 	}
 	for name, s := range c.Services {
 		t.Run(name, func(t *testing.T) {
 			want := []string{name}
-			if name == "tailwater" {
+			switch name {
+			case "tailwater":
 				want = nil // what `docker compose up` starts
+			case "prometheus":
+				want = []string{"grafana"} // which asks it
 			}
 			if !slices.Equal(s.Profiles, want) {
 				t.Errorf("profiles %v, want %v", s.Profiles, want)

@@ -192,6 +192,7 @@ func (p *process) post(ctx context.Context, stream, body string) (ingested, erro
 
 // An answered is a JSON answer.
 type answered struct {
+	Meta     []struct{ Name, Type string }
 	Data     []map[string]any `json:"data"`
 	Rows     int              `json:"rows"`
 	Complete bool             `json:"complete"`
