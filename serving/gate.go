@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -17,7 +18,7 @@ import (
 // than the engine's own limits would notice.
 const (
 	maxStatementBytes = 64 << 10 // the largest that dashboards were seen to send is a third of it
-	maxTreeDepth      = 250      // the engine's own limit is 1,000, and relations nest below a statement
+	maxTreeDepth      = 200      // the engine's own limit is 1,000, and relations nest below a statement
 	maxTreeNodes      = 20_000
 )
 
@@ -38,6 +39,8 @@ type Gate struct {
 	db      *duckdb.DB
 	catalog Catalog
 	now     func() time.Time // bounds series that end at now()
+
+	templates sync.Map // of expressions and queries that the Gate puts in: text → tree
 }
 
 // NewGate parses on connections to db, which should be an in-memory engine that
@@ -108,6 +111,9 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	}
 	w.unqualifyColumns()
 	w.keepDoubles()
+	if err := g.insert(ctx, w.guarded, statements[0]); err != nil {
+		return nil, err
+	}
 	st.Tables, st.uses, st.ctes, st.volatile = w.used, w.uses, w.ctes, w.volatile
 	return st, nil
 }

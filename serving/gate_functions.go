@@ -11,9 +11,46 @@ import (
 )
 
 // refusedHere are functions that the engine room allows and that a statement
-// from outside can grow without a bound: each step of a reduction may double its
-// value.
-var refusedHere = set("reduce list_reduce array_reduce")
+// from outside can grow without a bound, and what to use instead. Each step of a
+// reduction may double its value. The sketches take memory outside of the engine's
+// limit: 10 GB were seen under one of 512 MB.
+var refusedHere = map[string]string{
+	"reduce": useAggregate, "list_reduce": useAggregate, "array_reduce": useAggregate,
+	"approx_quantile": "use quantile_cont or quantile_disc", "approx_top_k": "use GROUP BY, ORDER BY count(*) DESC and LIMIT",
+}
+
+const useAggregate = "use an aggregate, or list_sum, list_string_agg and their like"
+
+// notOver are aggregates that the engine computes anew for each row of a window:
+// minutes for a million rows, and it cannot be stopped.
+var notOver = set("mad entropy histogram histogram_exact json_group_array json_group_object json_group_structure bitstring_agg approx_count_distinct")
+
+// holistic are aggregates whose frames may hold maxFrame rows.
+var holistic = set("median quantile quantile_cont quantile_disc mode list array_agg string_agg group_concat listagg")
+
+const maxFrame = 10_000
+
+// window bounds a call with OVER.
+func (w *walker) window(node map[string]any, name string) error {
+	if w.windows++; w.windows > maxWindows {
+		return w.refuse(node, "too_complex", "", "the statement has more than %d calls with OVER", maxWindows)
+	}
+	if notOver[name] {
+		return w.refuse(node, "unsupported", "aggregate in a subquery, and join it", "%s with OVER is not supported", name)
+	}
+	if !holistic[name] {
+		return nil
+	}
+	for _, member := range []string{"start_expr", "end_expr"} {
+		if node[member] == nil || w.preparing && hasParameter(node[member]) {
+			continue
+		}
+		if n, ok := constant(node[member]); !ok && text(node, "start") != "EXPR_PRECEDING_RANGE" || n > maxFrame {
+			return w.refuse(node, "too_large", "", "a frame of %s must have constant bounds of up to %d rows", name, maxFrame)
+		}
+	}
+	return nil
+}
 
 // clocks are those that a series may end at.
 var clocks = set("now today current_localtimestamp get_current_timestamp transaction_timestamp")
@@ -24,7 +61,7 @@ const (
 	maxSeriesList   = 10_000    // of range() as a list: 2,048 rows hold one each
 	maxFactor       = 100_000   // of the lists and repetitions of a statement, multiplied
 	maxRepeat       = 100       // of a column
-	maxRepeatedText = 1 << 20   // bytes, of a literal
+	maxRepeatedText = 10_000    // bytes, of a literal
 )
 
 // sizes bound the argument that says how much a function makes: it must be a
@@ -45,14 +82,22 @@ func (w *walker) function(node map[string]any) error {
 	if text(node, "class") == "WINDOW" {
 		known = duckdb.WindowAllowed(name)
 	}
-	if refusedHere[name] {
-		return w.refuse(node, "unknown_function", "use an aggregate, or list_sum, list_string_agg and their like", "the function %s is not available", name)
+	if hint, ok := refusedHere[name]; ok {
+		return w.refuse(node, "unknown_function", hint, "the function %s is not available", name)
 	}
 	if !known || schema != "" && schema != "main" || text(node, "catalog") != "" {
 		return w.refuse(node, "unknown_function", "", "the function %s is not available", text(node, "function_name"))
 	}
 	if !duckdb.Deterministic(name) && !duckdb.AggregateAllowed(name) && !duckdb.WindowAllowed(name) {
 		w.volatile = true
+	}
+	if text(node, "class") == "WINDOW" {
+		if err := w.window(node, name); err != nil {
+			return err
+		}
+	}
+	if err := w.guard(node, name); err != nil {
+		return err
 	}
 	return w.checkSize(node, name, maxSeriesList, true)
 }
@@ -101,7 +146,7 @@ func (w *walker) checkSize(node map[string]any, name string, maxSeries float64, 
 		return w.checkRepeat(node, args)
 	case "format", "printf":
 		if len(args) > 0 && !harmlessFormat(args[0]) {
-			return w.refuse(node, "too_large", "use lpad or rpad", "%s needs a literal format with widths below 1000", name)
+			return w.refuse(node, "too_large", "use lpad or rpad", "%s needs a literal format of up to 50 values, with widths below 1000", name)
 		}
 		return nil
 	}
@@ -152,7 +197,7 @@ var wideFormat = regexp.MustCompile(`[0-9]{4,}|\*|\{[^}]*\{`)
 
 func harmlessFormat(arg any) bool {
 	s, ok := stringConstant(arg)
-	return ok && !wideFormat.MatchString(s)
+	return ok && !wideFormat.MatchString(s) && strings.Count(s, "{")+strings.Count(s, "%") <= 50
 }
 
 var intervalText = regexp.MustCompile(`^\s*(-?[0-9]{1,9})\s*([a-z]+?)s?\s*$`)

@@ -108,7 +108,7 @@ var (
 // theGrammar is constant.
 var theGrammar = grammar{
 	queries: map[string]shape{
-		"SELECT_NODE": join(anyQuery, shape{"select_list": exprs, "from_table": ref, "where_clause": expr, "group_expressions": exprs,
+		"SELECT_NODE": join(anyQuery, shape{"select_list": nil, "from_table": nil, "where_clause": expr, "group_expressions": exprs,
 			"group_sets": plain, "aggregate_handling": plain, "having": expr, "sample": literal, "qualify": expr}),
 		"SET_OPERATION_NODE": join(anyQuery, shape{"setop_type": plain, "setop_all": plain, "left": query, "right": query, "children": queriesOf}),
 		"RECURSIVE_CTE_NODE": join(anyQuery, shape{"cte_name": plain, "union_all": plain, "left": nil, "right": query, "aliases": plain, "key_targets": exprs}),
@@ -191,12 +191,20 @@ func (w *walker) sqlType(v any, in *scope) error {
 	if !ok {
 		return nil
 	}
+	if alias := text(info, "alias"); alias != "" && alias != "JSON" { // GEOMETRY is a BLOB under another name
+		return &Refusal{Code: "unsupported", Message: "the type " + alias + " is not supported"}
+	}
 	name := strings.ToLower(text(info, "name"))
 	if id == "UNBOUND" && (name != "json" && name != "enum" || text(info, "schema") != "" || text(info, "catalog") != "") {
 		return &Refusal{Code: "unsupported", Message: "the type " + text(info, "name") + " is not known"}
 	}
-	if size, ok := integer(info["size"]); ok && size > maxArray {
-		return &Refusal{Code: "too_large", Message: "the array type is too long", Hint: "use a list"}
+	if size, ok := integer(info["size"]); ok {
+		if w.arrays += int(min(size, maxArrays+1)); size > maxArray || w.arrays > maxArrays {
+			return &Refusal{Code: "too_large", Message: "the array types are too long", Hint: "use a list"}
+		}
+		if child, _ := info["child_type"].(map[string]any); text(child, "id") == "ARRAY" && size > 16 {
+			return &Refusal{Code: "too_large", Message: "the array type is too long", Hint: "use a list"}
+		}
 	}
 	if child, ok := info["child_type"]; ok {
 		if err := w.sqlType(child, in); err != nil {

@@ -33,21 +33,30 @@ type walker struct {
 	columns      []map[string]any // column references of three parts and more
 	doubles      []map[string]any // constants of type DOUBLE
 	outputs      []map[string]any // expressions of SELECT lists that have no alias
+	guarded      []map[string]any // calls that need a guard
+
+	size    size             // of the query that is being walked
+	aliases []map[string]int // of the SELECT lists around the node: how many parts each stands for
+	aliased int              // parts that uses of aliases repeat
+	arrays  int              // values that array types have
+	windows int              // calls with OVER
 }
 
 // A scope is the WITH names that a node sees, innermost first; nil sees none.
 type scope struct {
 	outer *scope
 	name  string // lower case: the engine's names have no case
+	size  size
+	// The engine plans a WITH clause once: uses after the first read what that one
+	// has made. (The tree doesn't know NOT MATERIALIZED.)
+	used bool
 }
 
-func (s *scope) sees(name string) bool {
-	for ; s != nil; s = s.outer {
-		if s.name == name {
-			return true
-		}
+// find gives the innermost scope of a name, nil if there is none.
+func (s *scope) find(name string) *scope {
+	for ; s != nil && s.name != name; s = s.outer {
 	}
-	return false
+	return s
 }
 
 func newWalker(sql string, catalog []string, now time.Time) *walker {
@@ -190,37 +199,64 @@ func (w *walker) query(v any, in *scope) error {
 	if in, err = w.with(node["cte_map"], in); err != nil {
 		return err
 	}
-	list, _ := node["select_list"].([]any)
-	for _, e := range list {
-		if output, ok := e.(map[string]any); ok && text(output, "alias") == "" && text(output, "class") != "STAR" {
-			w.outputs = append(w.outputs, output)
-		}
-	}
-	if text(node, "type") != "RECURSIVE_CTE_NODE" {
-		if err := w.members(node, s, in); err != nil {
-			return err
-		}
-		if from, ok := node["from_table"].(map[string]any); ok && text(node, "type") == "SELECT_NODE" {
-			if i := marked(w.uses, from); i >= 0 {
-				_, alias := splitName(w.uses[i].table)
-				if own := text(from, "alias"); own != "" {
-					alias = own
-				}
-				w.uses[i].top, w.uses[i].bounds = w.topOf(node), lake.Bounds{}
-				if empty(from["column_name_alias"]) {
-					w.bound(node["where_clause"], alias, w.uses[i].bounds)
-				}
-			}
-		}
-		return nil
-	}
-	// The name is seen by the recursive arm alone; left is outside of it.
-	self := &scope{in, strings.ToLower(text(node, "cte_name"))}
-	w.ctes[self.name] = true
-	if err := w.query(node["left"], in); err != nil {
+	own, err := w.measured(func() error { return w.queryMembers(node, s, in) })
+	if err != nil {
 		return err
 	}
-	return w.members(node, s, self)
+	if err := w.bounded(own); err != nil {
+		return err
+	}
+	if text(node, "type") != "SELECT_NODE" {
+		own.joined = min(own.joined, 1) // the arms are planned one by one
+	}
+	w.size.add(own)
+	if from, ok := node["from_table"].(map[string]any); ok && text(node, "type") == "SELECT_NODE" {
+		if i := marked(w.uses, from); i >= 0 {
+			_, alias := splitName(w.uses[i].table)
+			if own := text(from, "alias"); own != "" {
+				alias = own
+			}
+			w.uses[i].top, w.uses[i].bounds = w.topOf(node), lake.Bounds{}
+			if empty(from["column_name_alias"]) {
+				w.bound(node["where_clause"], alias, w.uses[i].bounds)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *walker) queryMembers(node map[string]any, s shape, in *scope) error {
+	switch text(node, "type") {
+	case "SELECT_NODE":
+		list, _ := node["select_list"].([]any)
+		for _, e := range list {
+			if output, ok := e.(map[string]any); ok && text(output, "alias") == "" && text(output, "class") != "STAR" {
+				w.outputs = append(w.outputs, output)
+			}
+		}
+		defer func(outer []map[string]int) { w.aliases = outer }(w.aliases)
+		if err := w.groupingSets(node); err != nil {
+			return err
+		}
+		if err := w.selectList(node, in); err != nil {
+			return err
+		}
+		aliases := w.aliases
+		w.aliases = nil // FROM doesn't see them
+		if err := w.ref(node["from_table"], in); err != nil {
+			return err
+		}
+		w.aliases = aliases
+		w.size.columns = stars(node, w.size.columns)
+	case "RECURSIVE_CTE_NODE":
+		// The name is seen by the recursive arm alone; left is outside of it.
+		if err := w.query(node["left"], in); err != nil {
+			return err
+		}
+		in = &scope{outer: in, name: strings.ToLower(text(node, "cte_name")), size: w.size}
+		w.ctes[in.name] = true
+	}
+	return w.members(node, s, in)
 }
 
 // with checks a node's WITH clauses and gives the scope of what follows them.
@@ -244,10 +280,11 @@ func (w *walker) with(v any, in *scope) (*scope, error) {
 			return &Refusal{Code: "unsupported", Message: "a WITH clause of this form is not supported"}
 		}
 		s := shape{"aliases": plain, "query": (*walker).statement, "materialized": plain, "key_targets": exprs}
-		if err := w.members(clause, s, in); err != nil {
+		own, err := w.measured(func() error { return w.members(clause, s, in) })
+		if err != nil {
 			return err
 		}
-		in = &scope{in, strings.ToLower(text(entry, "key"))}
+		in = &scope{outer: in, name: strings.ToLower(text(entry, "key")), size: own}
 		w.ctes[in.name] = true
 		return nil
 	})
@@ -281,13 +318,18 @@ func (w *walker) ref(v any, in *scope) error {
 		w.volatile = true
 	}
 	switch kind {
+	case "EMPTY", "EXPRESSION_LIST":
+		w.size.add(size{leaves: 1})
 	case "BASE_TABLE":
 		return w.table(node, in)
 	case "TABLE_FUNCTION":
+		w.size.add(oneTable)
 		return w.tableFunction(node["function"], in)
 	}
 	return nil
 }
+
+var oneTable = size{leaves: 1, joined: 1, bound: 1, columns: starColumns}
 
 // table resolves a table's name: WITH names in scope first, as the engine does,
 // then the catalogue, then nothing. Files, other databases and what the engine
@@ -298,8 +340,16 @@ func (w *walker) table(node map[string]any, in *scope) error {
 	if !empty(node["at_clause"]) {
 		return w.refuse(node, "unsupported", "", "AT (VERSION or TIMESTAMP) is not supported")
 	}
-	if catalog == "" && schema == "" && in.sees(name) {
-		return nil
+	if catalog == "" && schema == "" {
+		if cte := in.find(name); cte != nil {
+			if cte.used {
+				w.size.add(size{leaves: 1, joined: 1, bound: 1, columns: cte.size.columns})
+			} else {
+				w.size.add(cte.size)
+			}
+			cte.used = true
+			return nil
+		}
 	}
 	table, ok := w.tables[[2]string{schema, name}]
 	if !ok || catalog != "" {
@@ -311,6 +361,7 @@ func (w *walker) table(node map[string]any, in *scope) error {
 		}
 		return unknownTable(strings.Join(parts, "."), w.catalog, w.at(node))
 	}
+	w.size.add(oneTable)
 	w.uses = append(w.uses, use{node: node, table: table})
 	if !slices.Contains(w.used, table) {
 		w.used = append(w.used, table)
@@ -336,10 +387,23 @@ func (w *walker) expr(v any, in *scope) error {
 	if !ok || e.kinds != nil && !e.kinds[kind] {
 		return w.refuse(node, "unsupported", "", "an expression of kind %q is not supported", strings.ToLower(kind))
 	}
-	if err := w.members(node, e.shape, in); err != nil {
+	own, err := w.measured(func() error { return w.members(node, e.shape, in) })
+	if err != nil {
+		return err
+	}
+	own.columns = 0
+	if class == "SUBQUERY" && text(node, "subquery_type") == "SCALAR" {
+		own.bound = min(3*max(own.bound, 1), maxBound+1)
+	}
+	w.size.add(own)
+	if err := w.bounded(own); err != nil {
 		return err
 	}
 	switch class {
+	case "CONJUNCTION":
+		if parts, _ := node["children"].([]any); len(parts) > maxConjunction {
+			return w.refuse(node, "too_complex", "use IN, or join VALUES", "more than %d conditions are joined by AND or OR", maxConjunction)
+		}
 	case "FUNCTION", "WINDOW":
 		return w.function(node)
 	case "CONSTANT":
@@ -347,6 +411,9 @@ func (w *walker) expr(v any, in *scope) error {
 			w.doubles = append(w.doubles, node)
 		}
 	case "COLUMN_REF":
+		if err := w.useOfAlias(node); err != nil {
+			return err
+		}
 		names, _ := node["column_names"].([]any)
 		if len(names) == 1 {
 			name, _ := names[0].(string)
@@ -377,7 +444,7 @@ func (w *walker) unqualifyColumns() {
 
 // changesWhenPrinted reports whether Rewrite gives an expression another text,
 // and so its column another name: by the relation in a subquery, by the type that
-// keepDoubles adds, by the schema that unqualifyColumns drops.
+// keepDoubles adds, by a guard.
 func changesWhenPrinted(v any) bool {
 	switch v := v.(type) {
 	case []any:
@@ -388,7 +455,8 @@ func changesWhenPrinted(v any) bool {
 		}
 	case map[string]any:
 		_, id, _ := constantValue(v)
-		if text(v, "class") == "SUBQUERY" || id == "DOUBLE" {
+		name := strings.ToLower(text(v, "function_name"))
+		if text(v, "class") == "SUBQUERY" || id == "DOUBLE" || hasGuard(name) {
 			return true
 		}
 		for _, e := range v {

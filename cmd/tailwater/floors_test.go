@@ -18,7 +18,7 @@ var floors = map[string]int{
 	"stream": 2, "ingest": 2, "speed": 2, "lake": 2, "warehouse": 2, "project": 2, "demo": 2,
 	"view":  1,
 	"event": 0, "internal/duckdb": 0, "internal/config": 0, "internal/fault": 0, "internal/access": 0,
-	"serving/ui": 0,
+	"serving/ui": 0, "serving/gatecorpus": 0,
 }
 
 // groundOrder is the order on the ground floor: a room may import those before it.

@@ -15,7 +15,7 @@ var refused = list(
 	sniff_csv json_execute_serialized_sql json_deserialize_sql json_serialize_plan json_serialize_sql
 	sql_auto_complete which_secret check_peg_parser`,
 	// Memory of the process, and rows of any number.
-	`arrow_scan arrow_scan_dumb tw_scan seq_scan repeat_row test_all_types test_vector_types`,
+	`arrow_scan arrow_scan_dumb tw_scan tw_within seq_scan repeat_row test_all_types test_vector_types`,
 	// Settings, logs, transactions, sessions.
 	`checkpoint force_checkpoint disable_logging disable_peg_parser disable_profiling enable_logging
 	enable_peg_parser enable_profiling truncate_duckdb_logs write_log parse_duckdb_log_message current_setting

@@ -172,9 +172,9 @@ func (db *DB) setUp(ctx context.Context, o Options) error {
 	if o.Locked {
 		statements = append(statements, "SET GLOBAL lock_configuration = true")
 	}
-	// The function goes into the instance's system catalog, so that every
-	// connection sees it.
-	if err := c.registerScan(); err != nil {
+	// The functions go into the instance's system catalog, so that every
+	// connection sees them.
+	if err := errors.Join(c.registerScan(), c.registerWithin()); err != nil {
 		return err
 	}
 	for _, s := range statements {
