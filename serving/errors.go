@@ -111,6 +111,8 @@ func engineFailure(e *duckdb.Error) (failure, bool) {
 	message, _, _ := strings.Cut(e.Message, "\nLINE ")
 	message = strings.TrimSpace(message)
 	switch {
+	case strings.Contains(message, duckdb.TooMuchWork):
+		return failure{status: http.StatusUnprocessableEntity, code: "too_large", message: message, hint: "filter first, shorten the values with left(), or aggregate less into one value"}, true
 	case statementFaults[e.Type], e.Type == "Out of Range", e.Type == "Invalid Input", e.Type == "Mismatch Type":
 		return failure{status: http.StatusBadRequest, code: "sql", message: message}, true
 	case e.Type == "Out of Memory":

@@ -96,7 +96,7 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	if len(statements) != 1 {
 		return nil, &Refusal{Code: "one_statement", Message: fmt.Sprintf("exactly one statement is expected, not %d", len(statements)), Hint: "send them one by one"}
 	}
-	w := newWalker(sql, g.catalog.Tables(ctx), g.now())
+	w := newWalker(g, sql, g.catalog.Tables(ctx), g.now())
 	st := &Statement{gate: g, tree: tree, explain: explain}
 	if preparing {
 		st.parameters, w.preparing = parameterNames(statements[0]), true

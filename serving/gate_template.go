@@ -18,6 +18,16 @@ func (g *Gate) template(ctx context.Context, sql string) (map[string]any, error)
 	if tree, ok := g.templates.Load(sql); ok {
 		return tree.(map[string]any), nil
 	}
+	statement, err := g.parseTemplate(ctx, sql)
+	if err == nil {
+		g.templates.Store(sql, statement)
+	}
+	return statement, err
+}
+
+// parseTemplate is template for texts that have names of a user in them, quoted:
+// they are not kept.
+func (g *Gate) parseTemplate(ctx context.Context, sql string) (map[string]any, error) {
 	conn, err := g.db.Connect()
 	if err != nil {
 		return nil, fmt.Errorf("gate: %w", err)
@@ -27,9 +37,7 @@ func (g *Gate) template(ctx context.Context, sql string) (map[string]any, error)
 	if err != nil {
 		return nil, fmt.Errorf("gate: template %s: %w", sql, err)
 	}
-	statement := duckdb.Statements(tree)[0].(map[string]any)
-	g.templates.Store(sql, statement)
-	return statement, nil
+	return duckdb.Statements(tree)[0].(map[string]any), nil
 }
 
 // expression gives the tree of one expression, with the parts in it.

@@ -16,6 +16,7 @@ import (
 // nodes, table references and modifiers have a "type", expressions a "class" as
 // well.
 type walker struct {
+	gate    *Gate
 	grammar *grammar
 	sql     string
 	catalog []string
@@ -59,8 +60,8 @@ func (s *scope) find(name string) *scope {
 	return s
 }
 
-func newWalker(sql string, catalog []string, now time.Time) *walker {
-	w := &walker{grammar: &theGrammar, sql: sql, catalog: catalog, now: now, factor: 1, tables: map[[2]string]string{}, ctes: map[string]bool{}}
+func newWalker(gate *Gate, sql string, catalog []string, now time.Time) *walker {
+	w := &walker{gate: gate, grammar: &theGrammar, sql: sql, catalog: catalog, now: now, factor: 1, tables: map[[2]string]string{}, ctes: map[string]bool{}}
 	for _, name := range catalog {
 		schema, table := splitName(name)
 		w.tables[[2]string{strings.ToLower(schema), strings.ToLower(table)}] = name
@@ -301,6 +302,11 @@ func (w *walker) ref(v any, in *scope) error {
 		return err
 	}
 	defer func() { w.depth-- }()
+	if text(node, "type") == "TABLE_FUNCTION" {
+		if _, err := w.expandTable(node); err != nil {
+			return err
+		}
+	}
 	kind := text(node, "type")
 	s, ok := w.grammar.refs[kind]
 	switch {
@@ -379,7 +385,14 @@ func (w *walker) expr(v any, in *scope) error {
 		return err
 	}
 	defer func() { w.depth-- }()
+	if class := text(node, "class"); class == "FUNCTION" || class == "WINDOW" {
+		if err := w.expandValue(node); err != nil {
+			return err
+		}
+	}
 	class, kind := text(node, "class"), text(node, "type")
+	trusted := node[trustedMark] == true
+	delete(node, trustedMark)
 	e, ok := w.grammar.exprs[class]
 	if class == "PARAMETER" && w.preparing {
 		return w.members(node, join(anyExpr, shape{"identifier": plain}), in)
@@ -405,7 +418,7 @@ func (w *walker) expr(v any, in *scope) error {
 			return w.refuse(node, "too_complex", "use IN, or join VALUES", "more than %d conditions are joined by AND or OR", maxConjunction)
 		}
 	case "FUNCTION", "WINDOW":
-		return w.function(node)
+		return w.function(node, trusted)
 	case "CONSTANT":
 		if _, id, _ := constantValue(node); id == "DOUBLE" {
 			w.doubles = append(w.doubles, node)
