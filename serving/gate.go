@@ -203,7 +203,7 @@ func onlySelect(sql string) *Refusal {
 }
 
 func refusePivot() *Refusal {
-	return &Refusal{Code: "unsupported", Message: "PIVOT and UNPIVOT are not supported", Hint: "write sum(x) FILTER (WHERE key = '…') AS name per column, or UNION ALL to turn columns into rows"}
+	return &Refusal{Code: "unsupported", Message: "PIVOT needs its values written out, and UNPIVOT its columns", Hint: "write PIVOT t ON key IN ('a', 'b') USING sum(x), or sum(x) FILTER (WHERE key = 'a') AS a"}
 }
 
 // Rewrite prints the statement with every catalogue table replaced by the

@@ -119,8 +119,10 @@ var theGrammar = grammar{
 		"EXPRESSION_LIST": join(anyRef, shape{"expected_names": plain, "values": rows}),
 		"JOIN": join(anyRef, shape{"left": ref, "right": ref, "condition": expr, "join_type": plain, "ref_type": plain, "using_columns": plain,
 			"delim_flipped": plain, "duplicate_eliminated_columns": exprs}),
-		"SHOW_REF":       join(anyRef, shape{"catalog_name": plain, "schema_name": plain, "table_name": plain, "show_type": plain, "query": query}),
-		"SUBQUERY":       join(anyRef, shape{"subquery": (*walker).statement, "column_name_alias": plain}),
+		"SHOW_REF": join(anyRef, shape{"catalog_name": plain, "schema_name": plain, "table_name": plain, "show_type": plain, "query": query}),
+		"SUBQUERY": join(anyRef, shape{"subquery": (*walker).statement, "column_name_alias": plain}),
+		"PIVOT": join(anyRef, shape{"source": ref, "aggregates": exprs, "unpivot_names": plain, "pivots": listOf(shape{"pivot_expressions": exprs,
+			"unpivot_names": plain, "entries": listOf(shape{"values": literal, "alias": plain, "star_expr": expr})}), "groups": plain, "column_name_alias": plain, "include_nulls": plain}),
 		"TABLE_FUNCTION": join(anyRef, shape{"function": nil, "column_name_alias": plain, "with_ordinality": plain}),
 	},
 	modifiers: map[string]shape{

@@ -9,7 +9,7 @@ const (
 	maxGrowth      = 64
 	maxStructs     = 1_000 // fields of a struct in structs: its type grows in the planner
 	endlessGrowth  = 1e12  // recursion, and the end of counting
-	grownBytes     = 16e6
+	grownBytes     = 4e6
 	grownFunctions = `|| concat concat_ws list_concat list_cat array_cat array_concat list_append list_prepend array_append array_prepend
 		array_push_back array_push_front list_value list_pack array_value struct_pack row struct_insert struct_concat map json_array json_object to_json
 		json_quote array_to_json row_to_json hex to_hex bin to_binary url_encode to_base64 base64 regexp_escape replace regexp_replace

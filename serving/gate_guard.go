@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
 // Guards stop calls that the engine cannot be stopped in. It looks for an
@@ -14,7 +17,11 @@ import (
 // for a step if the values are large. Such a call is rewritten so that the engine
 // itself adds up the step's work before it begins, and fails if it is too much:
 //
-//	levenshtein(a, b)  →  list_transform([{a, b}], lambda x: CASE WHEN tw_within(<work>, <most>) THEN levenshtein(x.a, x.b) END)[1]
+//	levenshtein(a, b)  →  CASE WHEN tw_within(<work>, <most>) THEN levenshtein(a, b) END
+//
+// and where a or b is an expression that should be computed once,
+//
+//	list_transform([{a, b}], lambda x: CASE WHEN tw_within(<work>, <most>) THEN levenshtein(x.a, x.b) END)[1]
 //
 // The bounds were found by running each function on values of many sizes: a step
 // within its bound takes about a second at worst.
@@ -216,9 +223,22 @@ func (g *Gate) insert(ctx context.Context, guarded []map[string]any, statement a
 	return nil
 }
 
+// plainCall is the guard of arguments that may be computed twice, guardedCall of
+// others.
+const plainCall = `CASE WHEN tw_within(tw_work, %.0f) THEN tw_call END`
+
 const guardedCall = `list_transform([tw_arguments], lambda tw_x: CASE WHEN tw_within(tw_work, %.0f) THEN tw_call END)[1]`
 
 func (g *Gate) guardAfter(ctx context.Context, node map[string]any, guard guard) error {
+	if _, ok := after[strings.ToLower(text(node, "function_name"))]; ok { // the engine computes equal aggregates once
+		call := copyNode(node)
+		call["alias"] = ""
+		work, err := g.expression(ctx, guard.work, map[string]any{"tw_0": call})
+		if err != nil {
+			return err
+		}
+		return g.replace(ctx, node, fmt.Sprintf(plainCall, guard.most), map[string]any{"tw_work": work, "tw_call": call})
+	}
 	x, err := g.expression(ctx, "tw_x", nil)
 	if err != nil {
 		return err
@@ -238,6 +258,16 @@ func (g *Gate) guardBefore(ctx context.Context, node map[string]any, guard guard
 	call["alias"] = ""
 	args, _ := node["children"].([]any)
 	parts, inner := map[string]any{}, make([]any, len(args))
+	if !slices.ContainsFunc(args, func(arg any) bool { return costly(arg, new(int)) }) {
+		for i, arg := range args {
+			parts[fmt.Sprintf("tw_%d", i)] = arg
+		}
+		work, err := g.expression(ctx, guard.work, parts)
+		if err != nil {
+			return err
+		}
+		return g.replace(ctx, node, fmt.Sprintf(plainCall, guard.most), map[string]any{"tw_work": work, "tw_call": call})
+	}
 	var fields []string
 	outer := map[string]any{}
 	for i, arg := range args {
@@ -265,6 +295,30 @@ func (g *Gate) guardBefore(ctx context.Context, node map[string]any, guard guard
 		return err
 	}
 	return g.replace(ctx, node, fmt.Sprintf(guardedCall, guard.most), map[string]any{"tw_arguments": arguments, "tw_work": work, "tw_call": call})
+}
+
+// costly reports whether an expression is too much to compute twice: it holds a
+// call that has a guard itself, a subquery, a draw of the random generator, or
+// many parts.
+func costly(v any, parts *int) bool {
+	switch v := v.(type) {
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return costly(e, parts) })
+	case map[string]any:
+		name := strings.ToLower(text(v, "function_name"))
+		if class := text(v, "class"); class != "" {
+			*parts++
+			if *parts > 12 || class == "SUBQUERY" || class == "WINDOW" || class == "LAMBDA" || name != "" && (hasGuard(name) || name == "tw_within" || !duckdb.Deterministic(name) && !duckdb.AggregateAllowed(name)) {
+				return true
+			}
+		}
+		for _, e := range v {
+			if costly(e, parts) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // replace turns a node into what the template makes of the parts. The alias

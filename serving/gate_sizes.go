@@ -21,6 +21,7 @@ const (
 	maxSets        = 128    // grouping sets: each is an aggregation of its own
 	maxSetKeys     = 1_000  // keys of all grouping sets
 	maxWindows     = 200    // calls with OVER
+	maxPivot       = 500    // columns of a PIVOT
 )
 
 // A size is what a query costs to plan.
@@ -110,6 +111,24 @@ func (w *walker) useOfAlias(node map[string]any) error {
 	if w.aliased > maxAliased {
 		return w.refuse(node, "too_complex", "compute it in a subquery, and use its column", "the aliases of the SELECT list stand for too much")
 	}
+	return nil
+}
+
+// pivot bounds the columns that PIVOT makes: the values of its keys, multiplied.
+// The parser gives the tree of those with their values written out alone.
+func (w *walker) pivot(node map[string]any) error {
+	made := 1
+	pivots, _ := node["pivots"].([]any)
+	for _, p := range pivots {
+		pivot, _ := p.(map[string]any)
+		entries, _ := pivot["entries"].([]any)
+		made *= max(len(entries), 1)
+		if made > maxPivot {
+			return w.refuse(node, "too_complex", "", "PIVOT makes more than %d columns", maxPivot)
+		}
+	}
+	aggregates, _ := node["aggregates"].([]any)
+	w.size.add(size{columns: made * max(len(aggregates), 1)})
 	return nil
 }
 

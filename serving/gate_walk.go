@@ -310,8 +310,6 @@ func (w *walker) ref(v any, in *scope) error {
 	kind := text(node, "type")
 	s, ok := w.grammar.refs[kind]
 	switch {
-	case kind == "PIVOT":
-		return refusePivot()
 	case kind == "SHOW_REF" && empty(node["query"]):
 		return w.refuse(node, "unsupported", "DESCRIBE takes one of the tables "+strings.Join(w.catalog[:min(20, len(w.catalog))], ", "), "this form of SHOW or DESCRIBE is not supported")
 	case !ok:
@@ -324,6 +322,8 @@ func (w *walker) ref(v any, in *scope) error {
 		w.volatile = true
 	}
 	switch kind {
+	case "PIVOT":
+		return w.pivot(node)
 	case "EMPTY", "EXPRESSION_LIST":
 		w.size.add(size{leaves: 1})
 	case "BASE_TABLE":
