@@ -69,7 +69,7 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 // are the same row.
 func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	start, name := time.Now(), plan.Name
-	p, err := c.pin(ctx, nil, nil)
+	p, err := c.query(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

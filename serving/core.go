@@ -169,7 +169,7 @@ func (c *Core) ask(ctx context.Context, key string, streams []string, at event.C
 
 // view computes the rows of a view.
 func (c *Core) view(ctx context.Context, plan *view.Plan, r ViewRequest) (*Answer, error) {
-	p, err := c.pin(ctx, nil, r.At)
+	p, err := c.query(ctx, r.At)
 	if err != nil {
 		return nil, err
 	}

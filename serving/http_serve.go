@@ -156,12 +156,7 @@ func (s *server) limited(h handler) handler {
 		}
 		ctx, cancel := context.WithTimeoutCause(r.Context(), limit, fmt.Errorf("%w: %s", ErrTimeout, limit))
 		defer cancel()
-		release, err := s.cfg.Limiter.Acquire(ctx)
-		if err != nil {
-			return err
-		}
-		defer release()
-		err = h(w, r.WithContext(ctx))
+		err = h(w, r.WithContext(s.cfg.Limiter.Lend(ctx)))
 		if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 			// Whatever broke because the time was over, that is the reason.
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

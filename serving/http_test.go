@@ -52,7 +52,22 @@ func (f *fakeQueries) count() {
 	f.closed++
 }
 
+// View takes a slot for as long as its answer is open, as a core does.
 func (f *fakeQueries) View(ctx context.Context, r ViewRequest) (*Answer, error) {
+	release, err := takeSlot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a, err := f.view(ctx, r)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	a.Close = release
+	return a, nil
+}
+
+func (f *fakeQueries) view(ctx context.Context, r ViewRequest) (*Answer, error) {
 	switch r.Name {
 	case "slow":
 		f.entered <- struct{}{}

@@ -89,6 +89,23 @@ func NewLimiter(cfg LimiterConfig) *Limiter {
 	return l
 }
 
+type slotsKey struct{}
+
+// Lend gives a context under which a query takes a slot of the limiter when it begins
+// to compute: an answer that is there already, or that another is computing, needs
+// none.
+func (l *Limiter) Lend(ctx context.Context) context.Context {
+	return context.WithValue(ctx, slotsKey{}, l)
+}
+
+// takeSlot waits for a slot of the limiter that was lent to the query, if one was.
+func takeSlot(ctx context.Context) (release func(), err error) {
+	if l, ok := ctx.Value(slotsKey{}).(*Limiter); ok {
+		return l.Acquire(ctx)
+	}
+	return func() {}, nil
+}
+
 // Acquire waits for a slot for the principal of ctx. Whoever gets one calls release
 // when the query has ended; that is idempotent. The error is ErrTooMany, or ctx's
 // cause.

@@ -28,7 +28,23 @@ type pin struct {
 	handles  []*duckdb.Handle
 	problems []string // holes and overlaps in the coverage; empty if complete
 	stats    map[string]any
+	release  func() // gives the slot back
 	once     sync.Once
+}
+
+// query takes a slot, then a pin, which gives it back.
+func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
+	release, err := takeSlot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.pin(ctx, nil, at)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	p.release = release
+	return p, nil
 }
 
 // pin takes a State, then begins. If a batch run has passed the State (S > A),
@@ -106,6 +122,9 @@ func (p *pin) close() {
 		p.tx.Close()
 		for _, h := range p.handles {
 			h.Close()
+		}
+		if p.release != nil {
+			p.release()
 		}
 	})
 }

@@ -179,3 +179,31 @@ func TestAResultIsSharedUntilTheCutMoves(t *testing.T) {
 		}
 	}
 }
+
+func TestASlotIsTakenForComputingOnly(t *testing.T) {
+	r := newRig(t)
+	r.send(10)
+	limiter := NewLimiter(LimiterConfig{Concurrency: 1, WaitTime: time.Millisecond})
+	ctx := limiter.Lend(t.Context())
+	ask := func(sql string) error {
+		_, err := textOf(r.SQL(ctx, SQLRequest{SQL: sql, Timeout: time.Minute}))
+		return err
+	}
+	must(t, ask("SELECT count(*) FROM pay"))
+	release, err := limiter.Acquire(t.Context())
+	must(t, err)
+	if err := ask("SELECT count(*) FROM pay"); err != nil {
+		t.Errorf("what is known already: %v", err)
+	}
+	if err := ask("SELECT sum(n) FROM pay"); !errors.Is(err, ErrTooMany) {
+		t.Errorf("what must be computed: %v", err)
+	}
+	release()
+	must(t, ask("SELECT sum(n) FROM pay"))
+	for _, sql := range []string{"SELECT nothing FROM pay", "SELECT 1 // 0 FROM pay WHERE 'x'::INTEGER = n"} {
+		if ask(sql) == nil {
+			t.Errorf("%s: no error", sql)
+		}
+	}
+	must(t, ask("SELECT max(n) FROM pay")) // those that failed gave their slots back
+}

@@ -69,7 +69,7 @@ func (c *Core) streamsOf(tables []string) []string {
 
 // statement computes the rows of a statement that passed the Gate.
 func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Answer, error) {
-	p, err := c.pin(ctx, nil, r.At)
+	p, err := c.query(ctx, r.At)
 	if err != nil {
 		return nil, err
 	}
