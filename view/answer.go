@@ -29,11 +29,16 @@ func (p *Plan) SplitSQL(s Split, f Filter) (string, error) {
 }
 
 func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
-	conditions, err := p.conditions(f)
+	conditions, err := p.filters().conditions(f)
 	if err != nil {
 		return "", err
 	}
-	order, err := p.orderBy(f)
+	if f.By != nil {
+		if p, err = p.grouped(f.By); err != nil {
+			return "", err
+		}
+	}
+	order, err := p.orderBy(f.Order)
 	if err != nil {
 		return "", err
 	}
@@ -49,10 +54,15 @@ func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
 		}
 	}
 	merged := "(" + p.mergedSQL(split, inside) + ") AS _g"
-	if outside == "" && len(f.Order) == 0 && f.Limit == 0 && f.Offset == 0 && !keyed {
+	if f.Fill != "" {
+		if p, merged, err = p.filled(merged, f); err != nil {
+			return "", err
+		}
+	}
+	if outside == "" && len(f.Order) == 0 && f.Limit == 0 && f.Offset == 0 && f.Top == nil && !f.Paged && !keyed {
 		return p.FinishSQL(merged), nil
 	}
-	return p.outer(merged, outside, order, f, keyed), nil
+	return p.outer(merged, outside, order, f, keyed)
 }
 
 // mergedSQL makes the rows of both parts into one for each window and keys, of those
@@ -71,6 +81,10 @@ func (p *Plan) mergedSQL(s Split, where string) string {
 	switch {
 	case s.Base == "":
 		return p.MergeSQL(s.Loose)
+	case p.base != nil && s.Loose == "": // the base has one row for each of the view's groups
+		return p.MergeSQL(s.Base)
+	case p.base != nil:
+		return p.MergeSQL("(SELECT * FROM " + s.Base + " UNION ALL SELECT * FROM " + s.Loose + ") AS _u")
 	case len(groups) == 0 && s.Loose == "": // no rows are one row, of no events
 		return p.MergeSQL(s.Base)
 	case len(groups) == 0:
@@ -92,30 +106,50 @@ func (p *Plan) mergedSQL(s Split, where string) string {
 // outer wraps finish in a SELECT that sees the pane, the keys and the view's
 // own order as hidden columns, and shows the pane and the keys if keyed. Its
 // order is total: the caller's, then the view's, then by window and keys.
-func (p *Plan) outer(merged, where string, order []string, f Filter, keyed bool) string {
+func (p *Plan) outer(merged, where string, order []term, f Filter, keyed bool) (string, error) {
 	s := p.stmts.finish
-	var hidden, outputs []string
-	hide := func(expr, name, suffix string) {
-		hidden = append(hidden, expr+" AS "+duckdb.Ident(name))
-		order = append(order, "_a."+duckdb.Ident(name)+suffix)
+	var hidden, outputs, groups []string
+	for i := range p.groups() {
+		groups = append(groups, answerColumn(hiddenName(i)))
 	}
+	qualify, topOrder, err := p.top(f, groups)
+	if err != nil {
+		return "", err
+	}
+	order = append(order, topOrder...)
 	for i, o := range s.order {
-		hide(o.sql, fmt.Sprintf("tailwater_order_%d", i), o.suffix)
+		name := fmt.Sprintf("tailwater_order_%d", i)
+		hidden = append(hidden, o.sql+" AS "+duckdb.Ident(name))
+		order = append(order, termOf(sorted{answerColumn(name), o.suffix, o.typ}))
 	}
 	for i, c := range p.groups() {
-		hide(relMerged+"."+c, hiddenName(i), "")
+		hidden = append(hidden, relMerged+"."+c+" AS "+duckdb.Ident(hiddenName(i)))
+		order = append(order, term{sql: groups[i], typ: p.Partial[i].Type.String()})
 	}
 	for _, c := range p.Output {
-		outputs = append(outputs, "_a."+duckdb.Ident(c.Name))
+		outputs = append(outputs, answerColumn(c.Name))
 	}
-	for i := range p.groups() {
-		if keyed {
-			outputs = append(outputs, "_a."+duckdb.Ident(hiddenName(i)))
+	if keyed {
+		outputs = append(outputs, groups...)
+	}
+	from := "(" + s.with(merged, hidden) + ") AS _a" + where
+	if qualify != "" {
+		from = "(SELECT * FROM " + from + qualify + ") AS _a"
+		where = ""
+	}
+	if f.Cursor != nil {
+		condition, err := behind(order, f.Cursor)
+		if err != nil {
+			return "", err
 		}
+		from += []string{" WHERE ", " AND "}[min(len(where), 1)] + condition
 	}
-	sql := "SELECT " + strings.Join(outputs, ", ") + " FROM (" + s.with(merged, hidden) + ") AS _a" + where
-	if len(order) > 0 {
-		sql += " ORDER BY " + strings.Join(order, ", ")
+	sql := ""
+	for i, o := range order {
+		sql += []string{" ORDER BY ", ", "}[min(i, 1)] + o.String()
+		if f.Paged {
+			outputs = append(outputs, fmt.Sprintf("CAST(%s AS VARCHAR) AS tailwater_cursor_%d", o.sql, i))
+		}
 	}
 	if f.Limit > 0 {
 		sql += fmt.Sprint(" LIMIT ", f.Limit)
@@ -123,7 +157,7 @@ func (p *Plan) outer(merged, where string, order []string, f Filter, keyed bool)
 	if f.Offset > 0 {
 		sql += fmt.Sprint(" OFFSET ", f.Offset)
 	}
-	return sql
+	return "SELECT " + strings.Join(outputs, ", ") + " FROM " + from + sql, nil
 }
 
 func hiddenName(i int) string { return fmt.Sprintf("tailwater_group_%d", i) }
@@ -167,25 +201,52 @@ func (p *Plan) conditions(f Filter) ([]string, error) {
 		out = append(out, at("pane")+b.op+fmt.Sprintf("make_timestamp(%d)", b.t.UnixMicro()))
 	}
 	for _, w := range f.Where {
-		column, typ := "", event.Type{}
-		for _, k := range p.Keys {
-			if strings.EqualFold(k.Name, w.Key) {
-				column, typ = k.Column, k.Type
-			}
-		}
-		if column == "" && p.Window != nil && strings.EqualFold(w.Key, "window_start") {
-			column, typ = "pane", event.Type{Kind: event.Timestamp}
-		}
+		column, typ, err := p.key(w.Key)
 		switch {
-		case column == "":
-			return nil, fmt.Errorf("view %s has no key %q: %s", p.Name, w.Key, p.keyHint())
+		case err != nil:
+			return nil, err
 		case w.Null:
 			out = append(out, at(column)+" IS NULL")
 		default:
-			out = append(out, at(column)+" = CAST("+duckdb.Literal(w.Value)+" AS "+typ.String()+")")
+			out = append(out, at(column)+" = "+cast(w.Value, typ))
 		}
 	}
+	for _, w := range f.Among {
+		column, typ, err := p.key(w.Key)
+		if err != nil {
+			return nil, err
+		}
+		values := make([]string, len(w.Values))
+		for i, v := range w.Values {
+			values[i] = cast(v, typ)
+		}
+		out = append(out, at(column)+" IN ("+strings.Join(values, ", ")+")")
+	}
+	for _, w := range f.Bounds {
+		column, typ, err := p.key(w.Key)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, at(column)+" "+w.Op+" "+cast(w.Value, typ))
+	}
 	return out, nil
+}
+
+func cast(value string, t event.Type) string {
+	return "CAST(" + duckdb.Literal(value) + " AS " + t.String() + ")"
+}
+
+// key gives the column of the partial rows that a filter calls by that name.
+func (p *Plan) key(name string) (column string, typ event.Type, err error) {
+	for _, k := range p.Keys {
+		if strings.EqualFold(k.Name, name) {
+			return k.Column, k.Type, nil
+		}
+	}
+	if p.Window != nil && strings.EqualFold(name, windowGroup) {
+		return "pane", event.Type{Kind: event.Timestamp}, nil
+	}
+	return "", typ, fmt.Errorf("view %s has no key %q: %s", p.Name, name, p.keyHint())
 }
 
 func (p *Plan) keyHint() string {
@@ -202,32 +263,32 @@ func (p *Plan) keyHint() string {
 	return "its keys are " + strings.Join(all, ", ")
 }
 
-func (p *Plan) orderBy(f Filter) ([]string, error) {
-	var out []string
-	for _, o := range f.Order {
-		name, direction := o, ""
+func (p *Plan) orderBy(columns []string) ([]term, error) {
+	var out []term
+	for _, o := range columns {
+		name, descending := o, false
 		if rest, ok := strings.CutPrefix(name, "-"); ok {
-			name, direction = rest, " DESC"
+			name, descending = rest, true
 		} else if i := strings.LastIndex(name, " "); i > 0 {
 			switch strings.ToLower(name[i+1:]) {
 			case "desc":
-				name, direction = name[:i], " DESC"
+				name, descending = name[:i], true
 			case "asc":
 				name = name[:i]
 			}
 		}
-		found := ""
+		var found *event.Column
 		var all []string
-		for _, c := range p.Output {
+		for i, c := range p.Output {
 			all = append(all, c.Name)
 			if strings.EqualFold(c.Name, strings.TrimSpace(name)) {
-				found = c.Name
+				found = &p.Output[i]
 			}
 		}
-		if found == "" {
+		if found == nil {
 			return nil, fmt.Errorf("view %s has no column %q to order by: its columns are %s", p.Name, name, strings.Join(all, ", "))
 		}
-		out = append(out, "_a."+duckdb.Ident(found)+direction)
+		out = append(out, term{sql: answerColumn(found.Name), descending: descending, typ: found.Type.String()})
 	}
 	return out, nil
 }

@@ -35,6 +35,7 @@ type statements struct {
 	finish, plain          selection
 	bounds                 []string // of plain's items: see CheckedSQL
 	pushable               bool     // a filter on panes and keys commutes with finish
+	regroup                regrouping
 }
 
 // A selection is finish or plain, in parts, so that answers can add to it.
@@ -47,8 +48,8 @@ type selection struct {
 	limit string   // " LIMIT … OFFSET …"
 }
 
-// sorted is one member of ORDER BY; suffix is its direction.
-type sorted struct{ sql, suffix string }
+// sorted is one member of ORDER BY; suffix is its direction, typ its type in finish.
+type sorted struct{ sql, suffix, typ string }
 
 func (s selection) sql(from string) string { return s.with(from, nil) }
 
@@ -127,7 +128,7 @@ func (b *builder) plan() (*Plan, error) {
 		b.values[canonical(c.node)] = value
 	}
 	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Description: q.def.Description, Schema: q.schema, Window: q.window, Reads: b.reads()}
-	p.stmts.partial, p.stmts.merge = b.partialSQL(), b.mergeSQL()
+	p.stmts.partial, p.stmts.merge = b.partialSQL(), mergeOver(b.slots, b.groupColumns())
 	p.stmts.errors = b.errorsSQL()
 	p.stmts.pushable = q.limit == nil && q.offset == nil && q.qualify == nil &&
 		!slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) })
@@ -136,6 +137,9 @@ func (b *builder) plan() (*Plan, error) {
 		return nil, err
 	}
 	if p.stmts.finish, err = b.finished(); err != nil {
+		return nil, err
+	}
+	if p.stmts.regroup, err = b.regrouped(); err != nil {
 		return nil, err
 	}
 	if err := b.typePlan(p); err != nil {
@@ -323,6 +327,7 @@ func (b *builder) typePlan(p *Plan) error {
 		if cast != "" {
 			p.stmts.plain.items[i] = "CAST(" + p.stmts.plain.items[i] + " AS " + cast + ")"
 			p.stmts.finish.items[i] = "CAST(" + p.stmts.finish.items[i] + " AS " + cast + ")"
+			p.stmts.regroup.finish.items[i] = "CAST(" + p.stmts.regroup.finish.items[i] + " AS " + cast + ")"
 		}
 	}
 	if p.Output, err = b.columns(p.FinishSQL(rows)); err != nil {
@@ -334,6 +339,13 @@ func (b *builder) typePlan(p *Plan) error {
 	}
 	if !slices.Equal(p.Output, want) {
 		return fmt.Errorf("planner: view %s finishes with %v where its own SQL gives %v", p.Name, p.Output, want)
+	}
+	for i, o := range p.stmts.finish.order {
+		described, err := b.conn.Describe(b.ctx, "SELECT "+o.sql+p.stmts.finish.from.over(rows))
+		if err != nil {
+			return fmt.Errorf("planner: type the order of view %s: %w", p.Name, err)
+		}
+		p.stmts.finish.order[i].typ, p.stmts.regroup.finish.order[i].typ = described[0].SQLType, described[0].SQLType
 	}
 	p.stmts.bounds = b.bounds(p.stmts.plain, p.Output)
 	if _, err := b.columns(p.CheckedSQL(b.typer.stub)); err != nil {

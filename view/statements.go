@@ -111,16 +111,15 @@ func (b *builder) groupColumns() []string {
 	return out
 }
 
-// mergeSQL makes partial rows → partial rows, one per group.
-func (b *builder) mergeSQL() template {
-	group := b.groupColumns()
+// mergeOver makes partial rows → partial rows with these slots, one per group.
+func mergeOver(slots []slot, group []string) template {
 	columns := slices.Clone(group)
 	over := "()"
 	if len(group) > 0 {
 		over = "(PARTITION BY " + strings.Join(group, ", ") + ")"
 	}
 	var references, means []string // for moments, see below
-	for i, s := range b.slots {
+	for i, s := range slots {
 		name := slotName(i)
 		var merge string
 		switch s.op {
@@ -137,7 +136,7 @@ func (b *builder) mergeSQL() template {
 			merge = fmt.Sprintf("min(g%d)", i)
 		case "m2":
 			// ΣM2 + Σn(mean_i − mean)², Chan, Golub and LeVeque 1979.
-			mean := slices.IndexFunc(b.slots, func(o slot) bool { return o.op == "mean" && o.n == s.n })
+			mean := slices.IndexFunc(slots, func(o slot) bool { return o.op == "mean" && o.n == s.n })
 			merge = fmt.Sprintf("sum(%s + %s * ((%s - g%d) * (%s - g%d)))", name, slotName(s.n), slotName(mean), mean, slotName(mean), mean)
 		default:
 			merge = s.op + "(" + name + ")"
@@ -231,16 +230,24 @@ func plainKey(i int) string { return fmt.Sprintf("tailwater_key_%d", i) }
 // finished makes merged partial rows → answer.
 func (b *builder) finished() (selection, error) {
 	s := selection{from: template{" FROM ", " AS " + relMerged}}
-	err := b.selectInto(&s, " WHERE ", func(n node) (node, error) {
+	err := b.selectInto(&s, " WHERE ", b.fromMerged(func(n node) (node, error) {
+		return b.parse(b.bound(n, relMerged+".pane"))
+	}))
+	return s, err
+}
+
+// fromMerged takes the leaves of finish from merged rows, and the window's bounds
+// from bound.
+func (b *builder) fromMerged(bound func(node) (node, error)) func(node) (node, error) {
+	return func(n node) (node, error) {
 		if i := b.q.key(n); i >= 0 {
 			return column(json.Number("0"), relMerged, keyName(i)), nil
 		}
 		if isBound(n) {
-			return b.parse(b.bound(n, relMerged+".pane"))
+			return bound(n)
 		}
 		return b.values[canonical(n)], nil
-	})
-	return s, err
+	}
 }
 
 // bound is a bound of the window that begins at pane.
@@ -292,7 +299,7 @@ func (b *builder) selectInto(s *selection, having string, leaf func(node) (node,
 		if err != nil {
 			return err
 		}
-		s.order = append(s.order, sorted{sql, o.direction + o.nulls})
+		s.order = append(s.order, sorted{sql: sql, suffix: o.direction + o.nulls})
 	}
 	for _, l := range []struct {
 		word string

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +44,9 @@ type Window struct {
 	// Size is the length of a pane; Shift moves the panes' origin away from
 	// 1970-01-01 00:00:00 UTC, 0 ≤ Shift < Size. Both are whole microseconds.
 	Size, Shift time.Duration
+	// Unit, unless empty, is a unit of the calendar that stands for Size, in answers
+	// that are grouped up to it.
+	Unit string
 }
 
 // A Key is one grouping expression besides the window.
@@ -80,13 +84,26 @@ type Plan struct {
 	Reads []string
 
 	stmts statements
+	base  *Plan // of which this one groups the rows up (see Filter.By); nil if it is a view's own
 }
 
-// A Filter narrows an answer.
+// A Filter narrows and shapes an answer.
 type Filter struct {
 	// From and To keep the windows whose window_start is in [From, To).
 	From, To *time.Time
 	Where    []Equal
+	Among    []Among
+	Bounds   []Bound
+	// By groups the answer up; nil leaves the view's own groups, and an empty list
+	// makes one row of all.
+	By []Group
+	// Fill adds the windows that the answer lacks; "" adds none.
+	Fill Fill
+	Top  *Top // nil keeps all rows
+	// Paged adds the columns of the cursor (see PageColumns) behind the others, and
+	// Cursor, unless nil, keeps the rows behind the one with these values of them.
+	Paged  bool
+	Cursor []*string
 	// Order holds output columns: "col", "-col", "col asc" or "col desc".
 	Order  []string
 	Limit  int // 0 = none
@@ -98,6 +115,31 @@ type Filter struct {
 type Equal struct {
 	Key, Value string
 	Null       bool
+}
+
+// Among keeps the rows whose key has one of the values.
+type Among struct {
+	Key    string
+	Values []string
+}
+
+// Bound keeps the rows whose key compares so with the value: Op is one of
+// ">=", ">", "<=", "<" and "<>". NULL compares with nothing.
+type Bound struct{ Key, Op, Value string }
+
+// Values gives all that the filter compares keys with, for whoever checks that the
+// values are of their keys' types.
+func (f Filter) Values() []Equal {
+	out := slices.Clone(f.Where)
+	for _, a := range f.Among {
+		for _, v := range a.Values {
+			out = append(out, Equal{Key: a.Key, Value: v})
+		}
+	}
+	for _, b := range f.Bounds {
+		out = append(out, Equal{Key: b.Key, Value: b.Value})
+	}
+	return out
 }
 
 // An Error says what is wrong with a definition, and where.
