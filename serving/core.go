@@ -181,7 +181,23 @@ func (c *Core) view(ctx context.Context, plan *view.Plan, r ViewRequest) (*Answe
 		p.close()
 		return nil, &Refusal{Code: "filter", Message: err.Error()}
 	}
-	return p.run(ctx, sql)
+	a, err := p.run(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	a.Repeatable = true
+	if r.Filter.Paged {
+		a.Ordering, err = plan.PageColumns(r.Filter)
+	}
+	return a, err
+}
+
+// Cut is the cut at which an answer would be given now.
+func (c *Core) Cut(context.Context) (event.Cut, error) {
+	if err := c.Ready(); err != nil {
+		return nil, err
+	}
+	return c.speed.State().Applied(), nil
 }
 
 // readable checks that the values of a filter are of their keys' types, which the
@@ -191,7 +207,7 @@ func (p *pin) readable(ctx context.Context, plan *view.Plan, f view.Filter) erro
 	for _, k := range plan.Keys {
 		types[strings.ToLower(k.Name)] = k.Type
 	}
-	for _, w := range f.Where {
+	for _, w := range f.Values() {
 		typ, known := types[strings.ToLower(w.Key)]
 		if !known || w.Null || typ.Kind == event.Varchar {
 			continue

@@ -162,6 +162,9 @@ func (e *jsonEncoder) end(w io.Writer, a *Answer, rows int64, elapsed time.Durat
 	buf = append(append(buf, `,"cut":`...), cutJSON(a.Cut)...)
 	buf = append(append(buf, `,"head":`...), cutJSON(a.Head)...)
 	buf = appendWatermark(append(buf, `,"watermark":`...), a.Watermark)
+	if a.Following != "" {
+		buf = appendString(append(buf, `,"next":`...), []byte(a.Following))
+	}
 	buf = append(append(buf, `,"statistics":`...), extra...)
 	_, err = w.Write(append(buf, '}', '\n'))
 	return err

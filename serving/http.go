@@ -77,6 +77,7 @@ type server struct {
 	seconds *prometheus.HistogramVec
 	clients prometheus.Gauge // of live views
 	seats   *Limiter         // for them
+	salt    string           // of entity tags
 }
 
 // NewHandler serves q over HTTP:
@@ -95,6 +96,7 @@ type server struct {
 // Responses are compressed with zstd or gzip if the client takes it.
 func NewHandler(q Queries, cfg Config) http.Handler {
 	s := &server{q: q, cfg: cfg.withDefaults(), mux: http.NewServeMux()}
+	s.salt = newSalt()
 	s.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "tailwater_http_request_seconds", Help: "Time to answer a request, by route and status.",
 		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
@@ -108,7 +110,8 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 	s.handle("GET /v1/views/{view}", s.limited(s.view))
 	s.handle("GET /v1/views/{view}/live", s.live)
 	s.handle("GET /v1/views/{view}/check", s.limited(s.check))
-	s.handle("POST /v1/sql", s.limited(s.sql))
+	s.handle("GET /v1/sql", s.read(s.parseSQLRequest, s.limited(s.sql)))
+	s.handle("POST /v1/sql", s.read(s.parseSQLRequest, s.limited(s.sql)))
 	s.handle("GET /v1/streams", s.streams)
 	s.handle("GET /v1/streams/{stream}", s.stream)
 	s.handle("GET /v1/status", s.status)
@@ -133,41 +136,6 @@ func (s *server) views(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply(w)(s.q.Views(r.Context()))
-}
-
-func (s *server) view(w http.ResponseWriter, r *http.Request) error {
-	started := time.Now()
-	format, err := formatOf(r)
-	if err != nil {
-		return err
-	}
-	request, err := parseViewRequest(r.PathValue("view"), r.URL.Query())
-	if err != nil {
-		return err
-	}
-	answer, err := s.q.View(r.Context(), request)
-	if err != nil {
-		return err
-	}
-	return s.answer(w, r, answer, format, started)
-}
-
-func (s *server) sql(w http.ResponseWriter, r *http.Request) error {
-	started := time.Now()
-	format, err := formatOf(r)
-	if err != nil {
-		return err
-	}
-	request, err := s.parseSQLRequest(r)
-	if err != nil {
-		return err
-	}
-	noteStatement(r.Context(), request.SQL)
-	answer, err := s.q.SQL(r.Context(), request)
-	if err != nil {
-		return err
-	}
-	return s.answer(w, r, answer, format, started)
 }
 
 // answer sends rows, and gives the State and the transaction back whatever happens.

@@ -97,7 +97,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 		ExpiresIn string        `json:"expires_in"`
 		Limits    keyLimits     `json:"limits"`
 	}
-	if err := decodeStrict(body, &fields); err != nil {
+	if err := decodeStrict(body, &fields, ""); err != nil {
 		return &Refusal{Code: "bad_body", Message: "the body is not as expected", Hint: `send {"name": "grafana", "roles": ["query"]}, optionally with "tables", "expires_in" and "limits"`}
 	}
 	key := access.Key{Name: fields.Name, Roles: fields.Roles, Tables: fields.Tables, Limits: access.Limits{

@@ -26,7 +26,7 @@ const (
 // other; later the stream just ends, and a client that asks again is told why.
 func (s *server) live(w http.ResponseWriter, r *http.Request) error {
 	values := r.URL.Query()
-	if err := checkParameters(values, []string{"from", "to", "isnull", "every"}, "where."); err != nil {
+	if err := checkParameters(values, []string{"from", "to", "where.", "isnull", "notnull", "every"}); err != nil {
 		return err
 	}
 	request := LiveRequest{Name: r.PathValue("view")}

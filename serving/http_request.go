@@ -1,11 +1,7 @@
 package serving
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/event"
-	"github.com/tailwater/tailwater/view"
 )
 
 // badParameter words the refusal of a query parameter.
@@ -25,31 +20,38 @@ func badParameter(name, format string, args ...any) error {
 // noParameters refuses parameters other than those allowed: a misspelt filter
 // that is ignored gives wrong numbers.
 func noParameters(r *http.Request, allowed ...string) error {
-	return checkParameters(r.URL.Query(), allowed, "")
+	return checkParameters(r.URL.Query(), allowed)
 }
 
-func checkParameters(values url.Values, allowed []string, prefix string) error {
+// mayRepeat are the parameters that may be given several times. One that ends in a
+// dot stands for all that begin with it.
+var mayRepeat = []string{"isnull", "notnull", "order", "by", "per", "where."}
+
+// checkParameters refuses names that are not allowed, and those given twice. An
+// allowed name that ends in a dot stands for all that begin with it.
+func checkParameters(values url.Values, allowed []string) error {
 	for _, name := range sortedKeys(values) {
-		if prefix != "" && strings.HasPrefix(name, prefix) && len(name) > len(prefix) {
-			continue
-		}
-		if !slices.Contains(allowed, name) {
+		if !among(allowed, name) {
 			hint := "this address takes none"
-			if list := slices.Clone(allowed); len(list) > 0 {
-				if prefix != "" {
-					list = append(list, prefix+"KEY")
-				}
-				hint = "the parameters are " + strings.Join(list, ", ")
+			if len(allowed) > 0 {
+				hint = "the parameters are " + strings.ReplaceAll(strings.Join(allowed, ", ")+",", ".,", ".NAME,")
 			}
-			return &Refusal{Code: "unknown_parameter", Message: fmt.Sprintf("there is no parameter %q", name), Hint: hint}
+			return &Refusal{Code: "unknown_parameter", Message: fmt.Sprintf("there is no parameter %q", name), Hint: strings.TrimSuffix(hint, ",")}
 		}
-	}
-	for _, name := range sortedKeys(values) {
-		if len(values[name]) > 1 && name != "isnull" && name != "order" {
+		if len(values[name]) > 1 && !among(mayRepeat, name) {
 			return badParameter(name, "is given %d times", len(values[name]))
 		}
 	}
 	return nil
+}
+
+func among(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool {
+		if strings.HasSuffix(n, ".") {
+			return strings.HasPrefix(name, n) && len(name) > len(n)
+		}
+		return n == name
+	})
 }
 
 func parseFlag(values url.Values, name string) (bool, error) {
@@ -63,56 +65,6 @@ func parseFlag(values url.Values, name string) (bool, error) {
 		return false, nil
 	}
 	return false, badParameter(name, "want true or false")
-}
-
-// parseViewRequest reads the parameters of a view.
-func parseViewRequest(name string, values url.Values) (ViewRequest, error) {
-	request := ViewRequest{Name: name}
-	if err := checkParameters(values, []string{"from", "to", "isnull", "order", "limit", "offset", "after", "timeout"}, "where."); err != nil {
-		return request, err
-	}
-	f := &request.Filter
-	err := parseRange(values, f)
-	if err != nil {
-		return request, err
-	}
-	for _, list := range values["order"] {
-		for _, column := range strings.Split(list, ",") {
-			if column = strings.TrimSpace(column); column != "" {
-				f.Order = append(f.Order, column)
-			}
-		}
-	}
-	if f.Limit, err = parseCount(values, "limit", 1); err != nil {
-		return request, err
-	}
-	if f.Offset, err = parseCount(values, "offset", 0); err != nil {
-		return request, err
-	}
-	request.After, err = parseAfter(values.Get("after"))
-	return request, err
-}
-
-// parseRange reads the parameters that narrow a view to windows and keys.
-func parseRange(values url.Values, f *view.Filter) (err error) {
-	if f.From, err = parseTime(values, "from"); err != nil {
-		return err
-	}
-	if f.To, err = parseTime(values, "to"); err != nil {
-		return err
-	}
-	if f.From != nil && f.To != nil && f.To.Before(*f.From) {
-		return badParameter("to", "is before from")
-	}
-	for _, key := range sortedKeys(values) {
-		if column, ok := strings.CutPrefix(key, "where."); ok {
-			f.Where = append(f.Where, view.Equal{Key: column, Value: values.Get(key)})
-		}
-	}
-	for _, column := range values["isnull"] {
-		f.Where = append(f.Where, view.Equal{Key: column, Null: true})
-	}
-	return nil
 }
 
 // parseTime reads an RFC 3339 time, or a date or time without a zone, which is UTC.
@@ -152,8 +104,12 @@ func parseAfter(token string) (*event.Position, error) {
 	return &p, nil
 }
 
-// timeoutOf gives the query's limit: the parameter timeout, or the default.
+// timeoutOf gives the query's limit: that of the statement, the parameter timeout, or
+// the default.
 func (s *server) timeoutOf(r *http.Request) (time.Duration, error) {
+	if request, ok := r.Context().Value(sqlKey{}).(SQLRequest); ok {
+		return request.Timeout, nil
+	}
 	own := s.cfg.within(r.Context())
 	return parseDuration(r.URL.Query(), "timeout", own.Timeout, 1, own.MaxTimeout)
 }
@@ -177,73 +133,6 @@ func parseDuration(values url.Values, name string, absent, least, most time.Dura
 		return 0, badParameter(name, "at most %s", most)
 	}
 	return d, nil
-}
-
-// parseSQLRequest reads the body of POST /v1/sql: {"sql", "after"} as JSON, or
-// the statement itself as text/plain or application/sql with after as a parameter.
-func (s *server) parseSQLRequest(r *http.Request) (SQLRequest, error) {
-	var request SQLRequest
-	if err := noParameters(r, "after", "timeout"); err != nil {
-		return request, err
-	}
-	limit, err := s.timeoutOf(r)
-	if err != nil {
-		return request, err
-	}
-	request.Timeout = limit
-	body, err := s.readBody(r)
-	if err != nil {
-		return request, err
-	}
-	after := r.URL.Query().Get("after")
-	contentType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err == nil && (contentType == "text/plain" || contentType == "application/sql"):
-		request.SQL = string(body)
-	case r.Header.Get("Content-Type") == "", err == nil && contentType == "application/json":
-		var fields struct {
-			SQL   string `json:"sql"`
-			After string `json:"after"`
-		}
-		if err := decodeStrict(body, &fields); err != nil {
-			return request, err
-		}
-		request.SQL = fields.SQL
-		if fields.After != "" {
-			after = fields.After
-		}
-	default:
-		return request, &statusError{http.StatusUnsupportedMediaType, &Refusal{Code: "unsupported_media_type", Message: "the body must be application/json, text/plain or application/sql", Hint: `send {"sql": "SELECT …"}`}}
-	}
-	request.After, err = parseAfter(after)
-	return request, err
-}
-
-func (s *server) readBody(r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, s.cfg.MaxBody+1))
-	if err != nil {
-		return nil, &Refusal{Code: "bad_body", Message: "the body broke off"}
-	}
-	if int64(len(body)) > s.cfg.MaxBody {
-		return nil, &statusError{http.StatusRequestEntityTooLarge, &Refusal{Code: "too_long", Message: fmt.Sprintf("the body is longer than %d bytes", s.cfg.MaxBody)}}
-	}
-	return body, nil
-}
-
-// decodeStrict refuses unknown members and whatever follows the value.
-func decodeStrict(body []byte, into any) error {
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the object")
-		}
-	}
-	if err != nil {
-		return &Refusal{Code: "bad_body", Message: "the body is not as expected: " + strings.TrimPrefix(err.Error(), "json: "), Hint: `send {"sql": "SELECT …"}, optionally with "after"`}
-	}
-	return nil
 }
 
 // formatOf picks the response's format by the Accept header.

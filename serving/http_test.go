@@ -43,6 +43,7 @@ func (f *fakeQueries) echo(text string) *Answer {
 	a := answerOf(columns, b.NewRecordBatch())
 	a.Statistics = map[string]any{"elapsed_ms": 0}
 	a.Close = f.count
+	a.Repeatable = true
 	return a
 }
 
@@ -109,6 +110,15 @@ func (f *fakeQueries) view(ctx context.Context, r ViewRequest) (*Answer, error) 
 	if r.Filter.To != nil {
 		parts = append(parts, "to="+r.Filter.To.Format(timeLayout))
 	}
+	if len(r.Filter.Among)+len(r.Filter.Bounds) > 0 {
+		parts = append(parts, fmt.Sprintf("among=%v bounds=%v", r.Filter.Among, r.Filter.Bounds))
+	}
+	if r.Filter.By != nil || r.Filter.Fill != "" || r.Filter.Top != nil {
+		parts = append(parts, fmt.Sprintf("by=%v fill=%s top=%v", r.Filter.By, r.Filter.Fill, r.Filter.Top))
+	}
+	if r.At != nil {
+		parts = append(parts, "at="+r.At.String())
+	}
 	for _, w := range r.Filter.Where {
 		parts = append(parts, fmt.Sprintf("where %s=%q null=%t", w.Key, w.Value, w.Null))
 	}
@@ -127,6 +137,12 @@ func (f *fakeQueries) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	text := fmt.Sprintf("%s; timeout=%s", r.SQL, r.Timeout)
 	if r.After != nil {
 		text += "; after=" + r.After.String()
+	}
+	if r.At != nil {
+		text += "; at=" + r.At.String()
+	}
+	for _, p := range r.Parameters {
+		text += fmt.Sprintf("; $%s=%T %v", p.Name, p.Value, p.Value)
 	}
 	return f.echo(text), nil
 }
@@ -147,6 +163,10 @@ func (f *fakeQueries) Status(context.Context) (any, error) { return map[string]i
 func (f *fakeQueries) Runs(context.Context) (any, error)   { return []int{2, 1}, nil }
 func (f *fakeQueries) RunBatch(_ context.Context, rebuild bool) (any, error) {
 	return map[string]bool{"rebuild": rebuild}, nil
+}
+
+func (f *fakeQueries) Cut(context.Context) (event.Cut, error) {
+	return answerOf(nil).Cut, nil
 }
 
 func (f *fakeQueries) Ready() error {

@@ -156,6 +156,7 @@ func liveKey(r LiveRequest) string {
 	for _, w := range r.Filter.Where {
 		parts = append(parts, fmt.Sprintf("%q %q %t", w.Key, w.Value, w.Null))
 	}
+	parts = append(parts, fmt.Sprintf("%q %q", r.Filter.Among, r.Filter.Bounds))
 	return strings.Join(parts, "\n")
 }
 

@@ -72,7 +72,7 @@ func (r *liveRow) json() []byte {
 }
 
 func newFeed(c *Core, plan *view.Plan, filter view.Filter, key string) *feed {
-	return &feed{core: c, plan: plan, filter: view.Filter{From: filter.From, To: filter.To, Where: filter.Where}, key: key,
+	return &feed{core: c, plan: plan, filter: view.Filter{From: filter.From, To: filter.To, Where: filter.Where, Among: filter.Among, Bounds: filter.Bounds}, key: key,
 		changed: make(chan struct{}), rows: map[string]*list.Element{}, order: list.New()}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
@@ -76,7 +77,7 @@ func (c *Core) pin(ctx context.Context, after *event.Position, at event.Cut) (*p
 		cut := st.Applied()
 		if !ahead(tx.Marks(), cut) {
 			p := &pin{core: c, state: st, tx: tx, cut: cut, stats: map[string]any{}}
-			if at != nil {
+			if at != nil && !maps.Equal(at, cut) {
 				p.cut, p.atPast = at, true
 			}
 			return p, nil

@@ -34,9 +34,16 @@ type Answer struct {
 	// the caller likes. Any error but io.EOF means that the answer is unusable,
 	// the rows given so far included.
 	Next func(ctx context.Context) (arrow.RecordBatch, error)
+	// Ordering is how many of the last columns are not the answer's but a page's: the
+	// texts by which its rows are ordered (view.Filter.Paged).
+	Ordering int
+	// Following, unless empty, is the cursor of the page behind this one.
+	Following string
 	// Complete says that the layers covered every position through Cut without a
 	// hole. If it is false the numbers may be low.
 	Complete bool
+	// Repeatable says that the same request at the same cut has the same rows.
+	Repeatable bool
 	// Cut is the position the answer was given at; Head is how far the log had
 	// grown when the question was taken. The difference is the lag in messages.
 	Cut, Head event.Cut
@@ -107,6 +114,8 @@ type Queries interface {
 	Live(ctx context.Context, r LiveRequest) (*Subscription, error)
 	// Status tells operators how far every layer is; it answers before Ready.
 	Status(ctx context.Context) (any, error)
+	// Cut is the cut at which an answer would be given now.
+	Cut(ctx context.Context) (event.Cut, error)
 	// Streams lists the streams in a stable order.
 	Streams() []*event.Schema
 	// Ready returns why no answers can be given yet, or nil.

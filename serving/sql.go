@@ -73,6 +73,7 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	if err != nil {
 		return nil, err
 	}
+	repeats := repeatable(st.tree) // before relations of ours are in it
 	relations := map[string][]string{}
 	for _, table := range st.Tables {
 		if relations[table], err = p.relation(ctx, table, st.bounds(table)); err != nil {
@@ -94,7 +95,11 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	if st.explain != explainNothing {
 		return p.explain(ctx, sql, st.explain)
 	}
-	return p.run(ctx, sql)
+	a, err := p.run(ctx, sql)
+	if err == nil {
+		a.Repeatable = repeats
+	}
+	return a, err
 }
 
 // ownError gives the engine's objection to a statement as its author wrote it,

@@ -227,7 +227,11 @@ func (p *Plan) conditions(f Filter) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, at(column)+" "+w.Op+" "+cast(w.Value, typ))
+		if w.Op == NotNull {
+			out = append(out, at(column)+" "+NotNull)
+		} else {
+			out = append(out, at(column)+" "+w.Op+" "+cast(w.Value, typ))
+		}
 	}
 	return out, nil
 }

@@ -124,8 +124,12 @@ type Among struct {
 }
 
 // Bound keeps the rows whose key compares so with the value: Op is one of
-// ">=", ">", "<=", "<" and "<>". NULL compares with nothing.
+// ">=", ">", "<=", "<" and "<>", or NotNull, which takes no value. NULL compares
+// with nothing.
 type Bound struct{ Key, Op, Value string }
+
+// NotNull is the Op of a Bound.
+const NotNull = "IS NOT NULL"
 
 // Values gives all that the filter compares keys with, for whoever checks that the
 // values are of their keys' types.
@@ -137,7 +141,9 @@ func (f Filter) Values() []Equal {
 		}
 	}
 	for _, b := range f.Bounds {
-		out = append(out, Equal{Key: b.Key, Value: b.Value})
+		if b.Op != NotNull {
+			out = append(out, Equal{Key: b.Key, Value: b.Value})
+		}
 	}
 	return out
 }
