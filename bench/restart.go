@@ -179,11 +179,11 @@ func (p *process) readiness() (what string, ready bool, err error) {
 	if resp.StatusCode == http.StatusOK {
 		return "ready", true, nil
 	}
-	var answer struct{ Error struct{ Message string } }
+	var answer struct{ Detail string }
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		return "", false, err
 	}
-	return strings.TrimPrefix(answer.Error.Message, "not ready: "), false, nil
+	return strings.TrimPrefix(answer.Detail, "not ready: "), false, nil
 }
 
 // tell gives the phases, and when each line of the log came, from the start of the

@@ -2,12 +2,11 @@ package ingest
 
 import (
 	"encoding/json"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/problem"
 )
 
 // maxRejections is how many rejections an answer lists; what is wrong with a
@@ -63,18 +62,11 @@ func (h *handler) failBusy() *failure {
 
 // write writes the failure, with what was stored before it if a is not nil.
 func (f *failure) write(w http.ResponseWriter, a *answer) {
-	type fields struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-		Hint    string `json:"hint"`
+	p := problem.Problem{Status: f.status, Code: f.code, Detail: f.message, Hint: f.hint, RetryAfter: f.retryAfter}
+	if a != nil {
+		p.More = a
 	}
-	if f.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.retryAfter.Seconds()))))
-	}
-	writeJSON(w, f.status, struct {
-		Error fields `json:"error"`
-		*answer
-	}{fields{f.code, f.message, f.hint}, a})
+	p.Write(w)
 }
 
 // writeJSON writes one line of JSON. An error means that the client has gone.

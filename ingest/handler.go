@@ -36,8 +36,8 @@ import (
 // after=position sees the whole request.
 //
 // A large body is stored as several log messages, one after the other. If one
-// fails, the error answer {"error":{"code","message","hint"}} also has
-// "accepted", "rejected" and "position", which then cover the records before
+// fails, the error answer (package problem) also has "accepted",
+// "rejected" and "position", which then cover the records before
 // the failure, in the order of the body. All statuses but 5xx say that nothing
 // was stored.
 //

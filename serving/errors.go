@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/view"
 )
 
 // The errors that a client may see. Whoever returns one wraps it with what
@@ -32,6 +36,8 @@ type Refusal struct {
 	// Position is where in the SQL, counted in characters from 1; 0 if it
 	// concerns the statement as a whole.
 	Position int
+	// Candidates are names that may have been meant.
+	Candidates []string
 }
 
 func (r *Refusal) Error() string {
@@ -48,6 +54,7 @@ type failure struct {
 	message    string
 	hint       string
 	position   int
+	candidates []string
 	retryAfter time.Duration
 }
 
@@ -79,7 +86,7 @@ const statusClientGone = 499
 func failureOf(err error) (f failure, known bool) {
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
-		f = failure{status: http.StatusBadRequest, code: refusal.Code, message: refusal.Message, hint: refusal.Hint, position: refusal.Position}
+		f = failure{status: http.StatusBadRequest, code: refusal.Code, message: refusal.Message, hint: refusal.Hint, position: refusal.Position, candidates: refusal.Candidates}
 		var special *statusError
 		if errors.As(err, &special) {
 			f.status = special.status
@@ -113,10 +120,51 @@ func engineFailure(e *duckdb.Error) (failure, bool) {
 	switch {
 	case strings.Contains(message, duckdb.TooMuchWork):
 		return failure{status: http.StatusUnprocessableEntity, code: "too_large", message: message, hint: "filter first, shorten the values with left(), or aggregate less into one value"}, true
+	case strings.Contains(message, view.FillTooLarge):
+		return failure{status: http.StatusUnprocessableEntity, code: "result_too_large", message: view.FillTooLarge, hint: "narrow it with from and to, filter keys, or group by fewer of them or by a coarser window"}, true
 	case statementFaults[e.Type], e.Type == "Out of Range", e.Type == "Invalid Input", e.Type == "Mismatch Type":
-		return failure{status: http.StatusBadRequest, code: "sql", message: message}, true
+		return failure{status: http.StatusBadRequest, code: "sql", message: message, candidates: candidatesOf(message)}, true
 	case e.Type == "Out of Memory":
 		return failure{status: http.StatusUnprocessableEntity, code: "out_of_memory", message: "the query needs more memory than it may use", hint: "group by fewer keys, narrow the time range, or raise the memory limit"}, true
 	}
 	return internalFailure, false
+}
+
+// engineRefusal words the engine's objection to a statement that it was given as its
+// author wrote it. The line and the caret in the message are the author's own.
+func engineRefusal(e *duckdb.Error, sql string) *Refusal {
+	return &Refusal{Code: "sql", Message: e.Message, Position: caretPosition(e.Message, sql), Candidates: candidatesOf(e.Message)}
+}
+
+// caretPosition turns the engine's line and caret into a position; 0 if the message
+// has none, or shows the line in part.
+func caretPosition(message, sql string) int {
+	_, place, ok := strings.Cut(message, "\n\nLINE ")
+	number, rest, ok2 := strings.Cut(place, ": ")
+	shown, caret, ok3 := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(number)
+	lines := strings.Split(sql, "\n")
+	if !ok || !ok2 || !ok3 || err != nil || n < 1 || n > len(lines) || lines[n-1] != shown {
+		return 0
+	}
+	column := strings.IndexByte(caret, '^') - len("LINE : ") - len(number)
+	if column < 0 {
+		return 0
+	}
+	return utf8.RuneCountInString(strings.Join(lines[:n-1], "\n")) + min(n-1, 1) + column + 1
+}
+
+// candidateNames are what the engine offers instead: `Candidate bindings: "a", "b"`,
+// `Did you mean "a"?`.
+var (
+	candidateLine = regexp.MustCompile(`(?m)(?:Candidate (?:bindings|tables)|Did you mean)[:]?.*$`)
+	candidateName = regexp.MustCompile(`"([^"]+)"`)
+)
+
+func candidatesOf(message string) []string {
+	var out []string
+	for _, m := range candidateName.FindAllStringSubmatch(candidateLine.FindString(message), -1) {
+		out = append(out, m[1])
+	}
+	return out
 }

@@ -350,6 +350,7 @@ func unknownTable(written string, catalog []string, position int) *Refusal {
 	for _, c := range near[:min(3, len(near))] {
 		names = append(names, c.name)
 	}
+	r.Candidates = names
 	switch {
 	case len(names) > 0:
 		r.Hint = "did you mean " + strings.Join(names, " or ") + "?"

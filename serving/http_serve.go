@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tailwater/tailwater/internal/problem"
 )
 
 // A handler answers a request, or returns an error before it has written.
@@ -188,28 +190,17 @@ func reply(w http.ResponseWriter) func(v any, err error) error {
 	}
 }
 
-// writeFailure writes {"error":{"code","message","hint","position"}}; hint and
-// position are left out where there is none.
+// writeFailure answers with the failure instead of what was about to be answered.
 func writeFailure(w http.ResponseWriter, f failure) {
-	type shown struct {
-		Code     string `json:"code"`
-		Message  string `json:"message"`
-		Hint     string `json:"hint,omitempty"`
-		Position int    `json:"position,omitempty"`
+	h := w.Header()
+	for _, name := range []string{"Trailer", "Vary", "ETag", "Link", headerComplete, headerCut, headerHead, headerWatermark, headerRows} {
+		h.Del(name)
 	}
-	body, err := json.Marshal(map[string]shown{"error": {f.code, f.message, f.hint, f.position}})
-	if err != nil {
-		body = []byte(`{"error":{"code":"internal","message":"internal error"}}`)
+	p := problem.Problem{Status: f.status, Code: f.code, Detail: f.message, Hint: f.hint, Position: f.position, Candidates: f.candidates, RetryAfter: f.retryAfter}
+	if id := h.Get(headerRequestID); id != "" && f.status >= 500 {
+		p.Instance = "urn:tailwater:request:" + id
 	}
-	for _, name := range []string{"Trailer", "Vary", headerComplete, headerCut, headerHead, headerWatermark, headerRows} {
-		w.Header().Del(name)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if f.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(f.retryAfter.Seconds())))
-	}
-	w.WriteHeader(f.status)
-	w.Write(append(body, '\n')) // the client may have gone: there is nobody left to tell
+	p.Write(w)
 }
 
 // MarshalJSON writes the cut in order, under its sources' names.

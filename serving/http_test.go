@@ -250,6 +250,7 @@ func play(t *testing.T, script string) string {
 		}
 		if method != "" {
 			r := httptest.NewRequest(method, path, strings.NewReader(strings.Join(body, "\n")))
+			r.Header.Set("X-Request-Id", "r1")
 			for name, values := range header {
 				r.Header[name] = values
 			}

@@ -120,7 +120,7 @@ func (c *Core) ownError(ctx context.Context, sql string) error {
 	}
 	var engine *duckdb.Error
 	if errors.As(err, &engine) {
-		return &Refusal{Code: "sql", Message: engine.Message}
+		return engineRefusal(engine, sql)
 	}
 	return nil
 }

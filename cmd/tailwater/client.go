@@ -172,11 +172,9 @@ func readError(resp *http.Response) error {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	e.body, _ = io.ReadAll(io.LimitReader(resp.Body, errorBytesMax)) // what came is as good as it gets
-	var answer struct {
-		Error struct{ Code, Message, Hint string }
-	}
-	if json.Unmarshal(e.body, &answer) == nil && answer.Error.Message != "" {
-		e.Code, e.Message, e.Hint = answer.Error.Code, answer.Error.Message, answer.Error.Hint
+	var problem struct{ Code, Detail, Hint string }                  // RFC 9457
+	if json.Unmarshal(e.body, &problem) == nil && problem.Detail != "" {
+		e.Code, e.Message, e.Hint = problem.Code, problem.Detail, problem.Hint
 	} else if text := strings.TrimSpace(string(e.body)); text != "" && len(text) < 500 {
 		e.Message = fmt.Sprintf("the server answered %d: %s", e.Status, printable(text))
 	}

@@ -220,7 +220,7 @@ func TestTheDemoTriesTheSameRequestUntilItIsAnswered(t *testing.T) {
 		"the log is full": func(w http.ResponseWriter) bool {
 			w.Header().Set("Retry-After", "0")
 			w.WriteHeader(http.StatusServiceUnavailable)
-			io.WriteString(w, `{"error":{"code":"log_full","message":"full"}}`)
+			io.WriteString(w, `{"code":"log_full","detail":"full"}`)
 			return true
 		},
 		"the connection breaks": func(http.ResponseWriter) bool { panic(http.ErrAbortHandler) },
@@ -284,7 +284,7 @@ func TestTheDemoEndsIfItsPaymentsDoNotFit(t *testing.T) {
 		answer string
 		status int
 	}{
-		"refused":  {`{"error":{"code":"bad_body","message":"next to nothing fits"}}`, http.StatusBadRequest},
+		"refused":  {`{"code":"bad_body","detail":"next to nothing fits"}`, http.StatusBadRequest},
 		"rejected": {`{"accepted":0,"rejected":[{"line":1,"field":"card","reason":"unknown field"}]}`, http.StatusOK},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -58,22 +58,22 @@ func (p *process) call(method, path string, body io.Reader, headers ...string) r
 // A refused is an error as a client gets it.
 type refused struct {
 	Code     string `json:"code"`
-	Message  string `json:"message"`
+	Message  string `json:"detail"`
 	Hint     string `json:"hint"`
-	Position int    `json:"position"`
+	Position any    `json:"position"` // a place in the SQL, or of ingest a token
 }
 
 // refusal reads an error of the expected status and code; "" is any code.
 func (r reply) refusal(t *testing.T, status int, code string) refused {
 	t.Helper()
-	var f struct{ Error refused }
+	var f refused
 	if err := json.Unmarshal(r.body, &f); err != nil {
 		t.Errorf("status %d, and the body is no JSON: %s", r.status, r.body)
 	}
-	if r.status != status || code != "" && f.Error.Code != code || f.Error.Code == "" || f.Error.Message == "" {
+	if r.status != status || r.header.Get("Content-Type") != "application/problem+json" || code != "" && f.Code != code || f.Code == "" || f.Message == "" {
 		t.Errorf("want status %d and code %q, got %d: %s", status, code, r.status, r.body)
 	}
-	return f.Error
+	return f
 }
 
 // must gives the body of a success.

@@ -268,10 +268,10 @@ func TestLiveViewsAreRefusedAsAnyOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var e struct{ Error struct{ Code, Hint string } }
+		var e struct{ Code string }
 		err = json.NewDecoder(resp.Body).Decode(&e)
 		resp.Body.Close()
-		if got := fmt.Sprint(resp.StatusCode, " ", e.Error.Code); err != nil || got != want[path] {
+		if got := fmt.Sprint(resp.StatusCode, " ", e.Code); err != nil || got != want[path] {
 			t.Errorf("%s: %s, want %s (%v)", path, got, want[path], err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestHealthcheckHasAnExampleInItsHelp(t *testing.T) {
 }
 
 func TestHealthcheckSucceedsOnlyOn200(t *testing.T) {
-	const notReady = `{"error":{"code":"not_ready","message":"not ready: applying the log","hint":"watch /readyz"}}`
+	const notReady = `{"code":"not_ready","detail":"not ready: applying the log","hint":"watch /readyz"}`
 	for name, c := range map[string]struct {
 		path, flags string
 		status      int
@@ -88,7 +88,7 @@ func TestHealthcheckSaysWhyThereIsNoAnswer(t *testing.T) {
 
 func TestHealthcheckAnswersInJSON(t *testing.T) {
 	for status, wantCode := range map[int]int{200: 0, 503: exitFailure} {
-		url := healthServer(t, "/readyz", status, `{"error":{"code":"not_ready","message":"soon"}}`)
+		url := healthServer(t, "/readyz", status, `{"code":"not_ready","detail":"soon"}`)
 		code, out, stderr := runCLI(t, "", "healthcheck", "--json", "--url", url)
 		var h health
 		if err := json.Unmarshal([]byte(out), &h); err != nil {

@@ -106,8 +106,8 @@ func TestSendMapsRejectedEventsToTheFilesLines(t *testing.T) {
 }
 
 func TestSendTriesAgainOnlyWhatCannotCountTwice(t *testing.T) {
-	const full = `{"error":{"code":"full","message":"the log is full"}}`
-	const half = `{"error":{"code":"full","message":"the log is full"},"accepted":1,"rejected":[],"position":"s/1/0/1"}`
+	const full = `{"code":"full","detail":"the log is full"}`
+	const half = `{"code":"full","detail":"the log is full","accepted":1,"rejected":[],"position":"s/1/0/1"}`
 	for name, c := range map[string]struct {
 		info, body string
 		status     int
@@ -118,7 +118,7 @@ func TestSendTriesAgainOnlyWhatCannotCountTwice(t *testing.T) {
 		"too many, then room":        {`{}`, full, 429, 0, 3},
 		"half stored, without ids":   {`{}`, half, 503, exitFailure, 1},
 		"half stored, with ids":      {`{"id":"x"}`, half, 503, 0, 3},
-		"refused for good":           {`{}`, `{"error":{"message":"no such type","hint":"send JSON"}}`, 415, exitFailure, 1},
+		"refused for good":           {`{}`, `{"detail":"no such type","hint":"send JSON"}`, 415, exitFailure, 1},
 		"an error that is not JSON ": {`{}`, "gone\x1b[31m", 500, exitFailure, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

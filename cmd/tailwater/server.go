@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +19,7 @@ import (
 	"github.com/tailwater/tailwater/ingest"
 	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/config"
+	"github.com/tailwater/tailwater/internal/problem"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/project"
 	"github.com/tailwater/tailwater/serving"
@@ -148,16 +148,12 @@ func (srv *server) handle(h http.Handler) {
 // is doing.
 func (srv *server) starting(what string) {
 	srv.handle(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/healthz" {
+			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprintln(w, `{"status":"starting"}`)
 			return
 		}
-		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		json.NewEncoder(w).Encode(map[string]any{"error": map[string]string{
-			"code": "not_ready", "message": "not ready: " + what, "hint": "ask again, or watch /readyz",
-		}})
+		problem.Problem{Status: http.StatusServiceUnavailable, Code: "not_ready", Detail: "not ready: " + what, Hint: "ask again, or watch /readyz", RetryAfter: time.Second}.Write(w)
 	}))
 }
 

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"path"
 	"time"
+
+	"github.com/tailwater/tailwater/internal/problem"
 )
 
 //go:embed index.html assets
@@ -71,9 +73,7 @@ func Handler() http.Handler {
 		header.Set("X-Content-Type-Options", "nosniff")
 		a, ok := assets[r.URL.Path]
 		if !ok {
-			header.Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprintln(w, `{"error":{"code":"not_found","message":"the page has no such file","hint":"the page is at /"}}`)
+			problem.Problem{Status: http.StatusNotFound, Code: "not_found", Detail: "the page has no such file", Hint: "the page is at /"}.Write(w)
 			return
 		}
 		header.Set("Content-Type", a.contentType)

@@ -22,7 +22,8 @@ export async function failure(response) {
   const seconds = Number(response.headers.get('Retry-After'));
   let error = null;
   try {
-    error = parse(await response.text()).error;
+    const problem = parse(await response.text()); // RFC 9457
+    if (problem.code) error = { ...problem, message: problem.detail };
   } catch {
     // Not ours: a proxy's page, or half an answer.
   }
