@@ -35,6 +35,7 @@ type columnWriter struct {
 	definition int // the level of a value: 0 where NULL may not be, else 1
 	out        *parquet.ColumnWriter
 	stats      columnStats
+	plain      bool // no statistics are wanted
 	scratch    []parquet.Value
 	bytes      []byte // backs the wide decimals of scratch
 }
@@ -47,8 +48,8 @@ func newColumnWriter(c event.Column, index int, out *parquet.ColumnWriter) *colu
 	return w
 }
 
-// writeColumns encodes rows [from, to) of a block, on several goroutines if it pays.
-func writeColumns(columns []*columnWriter, b *event.Block, from, to int) error {
+// writeColumns encodes rows [from, to) of a block or batch, on several goroutines if it pays.
+func writeColumns(columns []*columnWriter, b interface{ Column(i int) arrow.Array }, from, to int) error {
 	var next atomic.Int32
 	work := func() error {
 		for {
@@ -78,7 +79,9 @@ func (w *columnWriter) write(a arrow.Array, from, to int) error {
 		if err := w.fill(a, at, min(to, at+valueChunk)); err != nil {
 			return err
 		}
-		w.stats.observe(w.scratch)
+		if !w.plain {
+			w.stats.observe(w.scratch)
+		}
 		if _, err := w.out.WriteRowValues(w.scratch); err != nil {
 			return err
 		}

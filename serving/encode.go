@@ -35,6 +35,7 @@ var formats = []struct {
 	{"application/x-ndjson", newNDJSON},
 	{"text/csv", newCSV},
 	{"application/vnd.apache.arrow.stream", newArrow},
+	{"application/vnd.apache.parquet", newParquet},
 	{sheetType, newSheet},
 }
 

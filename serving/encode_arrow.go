@@ -96,13 +96,22 @@ func publicArray(t event.Type, values arrow.Array) (arrow.Array, error) {
 		}
 		return b.NewArray(), nil
 	case t.Kind == event.HugeInt:
-		if wide, ok := values.(*array.Decimal128); ok {
-			for i := range wide.Len() {
-				if !wide.IsNull(i) && wide.Value(i).BigInt().CmpAbs(maxHugeInt) >= 0 {
-					return nil, &Refusal{Code: "out_of_range", Message: "a HUGEINT has more than the 38 digits that Arrow decimals hold", Hint: "cast it to VARCHAR, or ask for JSON"}
-				}
-			}
-		}
+		return values, fitsDecimal(values)
 	}
 	return values, nil
+}
+
+// fitsDecimal refuses integers of more digits than decimals have.
+func fitsDecimal(values arrow.Array) error {
+	wide, ok := values.(*array.Decimal128)
+	if !ok {
+		return nil
+	}
+	for i, v := range wide.Values() {
+		// Below 2^126 there are 38 digits at most; few come near.
+		if hi := v.HighBits(); (hi >= 1<<62 || hi < -1<<62) && !wide.IsNull(i) && v.BigInt().CmpAbs(maxHugeInt) >= 0 {
+			return &Refusal{Code: "out_of_range", Message: "a HUGEINT has more than the 38 digits that decimals of Arrow and Parquet hold", Hint: "cast it to VARCHAR, or ask for JSON"}
+		}
+	}
+	return nil
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -265,14 +267,15 @@ func TestAcceptIsNegotiated(t *testing.T) {
 // manyRows answers with n rows of one text column, 1,000 a batch, and then err.
 func manyRows(n int, fail error) *Answer {
 	columns := []event.Column{{Name: "s", Type: kind(event.Varchar)}}
-	a := answerOf(columns)
+	a, r := answerOf(columns), rand.New(rand.NewPCG(1, 1))
 	a.Next = func(context.Context) (arrow.RecordBatch, error) {
 		if n <= 0 {
 			return nil, fail
 		}
 		b := array.NewRecordBuilder(memory.DefaultAllocator, event.ArrowSchema(columns))
 		for range min(n, 1000) {
-			b.Field(0).(*array.StringBuilder).Append("some text of 32 characters, so so")
+			// Of 33 characters that do not compress to nothing.
+			b.Field(0).(*array.StringBuilder).Append(fmt.Sprintf("%016x %016x", r.Uint64(), r.Uint64()))
 		}
 		n -= 1000
 		return b.NewRecordBatch(), nil
@@ -288,8 +291,8 @@ func TestLimitsAreErrorsAndNotShortAnswers(t *testing.T) {
 	}{
 		{1000, Config{MaxRows: 999}, false},
 		{1000, Config{MaxBytes: 1000}, false},
-		{100_000, Config{MaxRows: 50_000}, true},
-		{100_000, Config{MaxBytes: 1 << 20}, true},
+		{100_000, Config{MaxRows: 70_000}, true},
+		{100_000, Config{MaxBytes: 3 << 19}, true},
 	} {
 		for i := range formats {
 			_, err := send(t.Context(), httptest.NewRecorder(), manyRows(c.rows, io.EOF), i, c.limit, time.Now())

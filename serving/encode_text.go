@@ -246,8 +246,21 @@ func (e *csvEncoder) rows(w io.Writer, batch arrow.RecordBatch) error {
 
 func (e *csvEncoder) end(io.Writer, *Answer, int64, time.Duration) error { return nil }
 
+// plainField finds, in one pass, most fields that need no quotes.
+func plainField(field []byte) bool {
+	for _, c := range field {
+		if c >= utf8.RuneSelf || c == ',' || c == '"' || c == '\r' || c == '\n' {
+			return false
+		}
+	}
+	return len(field) > 0
+}
+
 // appendField quotes a field if it must be, or if it is empty.
 func appendField(dst, field []byte) []byte {
+	if plainField(field) {
+		return append(dst, field...)
+	}
 	if !utf8.Valid(field) {
 		field = bytes.ToValidUTF8(field, []byte("\uFFFD"))
 	}

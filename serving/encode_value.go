@@ -45,7 +45,8 @@ func cellOf(t event.Type, values arrow.Array) (cell, error) {
 	case *array.Int64:
 		if t.Kind == event.Decimal {
 			return func(dst []byte, i int) ([]byte, bool) {
-				return appendDecimal(dst, strconv.AppendInt(nil, v.Value(i), 10), int(t.Scale)), true
+				var digits [20]byte
+				return appendDecimal(dst, strconv.AppendInt(digits[:0], v.Value(i), 10), int(t.Scale)), true
 			}, nil
 		}
 		return intCell(v.Value), nil
@@ -149,7 +150,50 @@ func appendTimestamp(dst []byte, micros int64) []byte {
 	case -math.MaxInt64:
 		return append(dst, "-infinity"...)
 	}
-	return time.UnixMicro(micros).UTC().AppendFormat(dst, timeLayout)
+	return appendTime(dst, micros)
+}
+
+// appendTime writes microseconds since 1970 in timeLayout: what time.Time does, in a
+// fifth of the time for the years that occur.
+func appendTime(dst []byte, micros int64) []byte {
+	day, rest := micros/86_400_000_000, micros%86_400_000_000
+	if rest < 0 {
+		day, rest = day-1, rest+86_400_000_000
+	}
+	const first, last = -719_162, 2_932_896 // 0001-01-01 and 9999-12-31
+	if day < first || day > last {
+		return time.UnixMicro(micros).UTC().AppendFormat(dst, timeLayout)
+	}
+	// Days since 0000-03-01 by eras of 400 years (Hinnant, "chrono-compatible
+	// low-level date algorithms").
+	z := uint32(day + 719_468)
+	era := z / 146_097
+	doe := z % 146_097
+	yoe := (doe - doe/1460 + doe/36_524 - doe/146_096) / 365
+	doy := doe - (365*yoe + yoe/4 - yoe/100)
+	mp := (5*doy + 2) / 153
+	d, m, y := doy-(153*mp+2)/5+1, mp+3, yoe+era*400
+	if m > 12 {
+		m, y = m-12, y+1
+	}
+	seconds, fraction := uint32(rest/1_000_000), uint32(rest%1_000_000)
+	pair := func(n uint32, end byte) { dst = append(dst, byte('0'+n/10), byte('0'+n%10), end) }
+	dst = append(dst, byte('0'+y/1000), byte('0'+y/100%10))
+	pair(y%100, '-')
+	pair(m, '-')
+	pair(d, 'T')
+	pair(seconds/3600, ':')
+	pair(seconds/60%60, ':')
+	pair(seconds%60, '.')
+	if fraction == 0 {
+		dst[len(dst)-1] = 'Z'
+		return dst
+	}
+	for unit := uint32(100_000); fraction > 0; unit /= 10 {
+		dst = append(dst, byte('0'+fraction/unit))
+		fraction %= unit
+	}
+	return append(dst, 'Z')
 }
 
 const hexDigits = "0123456789abcdef"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -147,6 +148,13 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, a *Answer, forma
 	control := http.NewResponseController(w)
 	if deadline, ok := r.Context().Deadline(); ok && control.SetWriteDeadline(deadline.Add(time.Second)) == nil {
 		defer control.SetWriteDeadline(time.Time{})
+	}
+	// Parquet is compressed as it is. Gzip would make Arrow slower than the networks
+	// it is used on; a client that has something better says so.
+	switch mediaType := formats[format].mediaType; {
+	case strings.HasSuffix(mediaType, "parquet"),
+		strings.HasSuffix(mediaType, "arrow.stream") && !strings.Contains(r.Header.Get("Accept-Encoding"), "zstd"):
+		w.Header().Set(gzhttp.HeaderNoCompression, "yes")
 	}
 	_, err := send(r.Context(), w, a, format, s.cfg.within(r.Context()), started)
 	return err

@@ -34,7 +34,7 @@ func checkParameters(values url.Values, allowed []string) error {
 		if !among(allowed, name) {
 			hint := "this address takes none"
 			if len(allowed) > 0 {
-				hint = "the parameters are " + strings.ReplaceAll(strings.Join(allowed, ", ")+",", ".,", ".NAME,")
+				hint = "the parameters are " + strings.ReplaceAll(strings.Join(allowed, ", ")+",", ".,", ".KEY,")
 			}
 			return &Refusal{Code: "unknown_parameter", Message: fmt.Sprintf("there is no parameter %q", name), Hint: strings.TrimSuffix(hint, ",")}
 		}
