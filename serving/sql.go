@@ -73,7 +73,6 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	if err != nil {
 		return nil, err
 	}
-	repeats := repeatable(st.tree) // before relations of ours are in it
 	relations := map[string][]string{}
 	for _, table := range st.Tables {
 		if relations[table], err = p.relation(ctx, table, st.bounds(table)); err != nil {
@@ -97,7 +96,7 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	}
 	a, err := p.run(ctx, sql)
 	if err == nil {
-		a.Repeatable = repeats
+		a.Repeatable = !st.volatile
 	}
 	return a, err
 }
