@@ -87,6 +87,9 @@ func TestGroupingUpEqualsThePlainSQLWithFewerKeys(t *testing.T) {
 			if compared += n; d != "" {
 				t.Fatalf("seed %d: %s by %q: %s", seed, g.view, g.by, d)
 			}
+			if _, d := diff(splitAnswer(b, r, p, parts, Filter{By: by}), want, false); d != "" {
+				t.Fatalf("seed %d: %s by %q, as a split: %s", seed, g.view, g.by, d)
+			}
 		}
 	}
 	if compared < 2_000 {

@@ -250,7 +250,7 @@ func TestAnswersFromMergedPartialsEqualThePlainSQL(t *testing.T) {
 				}
 				return sql
 			})
-			halves := splitAnswer(b, r, p, parts)
+			halves := splitAnswer(b, r, p, parts, Filter{})
 			if n, d := diff(halves, want, strings.Contains(p.SQL, "LIMIT")); d != "" {
 				t.Fatalf("seed %d: %s\nas a split: %s", seed, p.SQL, d)
 			} else {
@@ -272,7 +272,7 @@ func TestAnswersFromMergedPartialsEqualThePlainSQL(t *testing.T) {
 }
 
 // splitAnswer merges some of the partial rows to a base and leaves the others loose.
-func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch) *duckdb.Relation {
+func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch, f Filter) *duckdb.Relation {
 	b.t.Helper()
 	n := r.IntN(len(parts) + 1)
 	base, loose := duckdb.Share(p.Partial), duckdb.Share(p.Partial)
@@ -285,7 +285,7 @@ func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch) *duckdb.R
 	if loose.Set(parts[n:]); n < len(parts) {
 		split.Loose = loose.SQL()
 	}
-	sql, err := p.SplitSQL(split, Filter{})
+	sql, err := p.SplitSQL(split, f)
 	if err != nil {
 		b.t.Fatal(err)
 	}
