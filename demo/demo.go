@@ -15,7 +15,7 @@ import (
 // Stream is the stream that the generated payments belong to.
 const Stream = "payments"
 
-//go:embed tailwater.yaml streams/*.sql views/*.sql
+//go:embed tailwater.yaml streams/*.sql views/*.sql queries/*.sql
 var files embed.FS
 
 // WriteProject makes the project's folder unless there is one. What is there

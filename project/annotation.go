@@ -13,6 +13,7 @@ import (
 var (
 	streamAnnotations = []string{"time", "time-format", "id", "dedup-window"}
 	viewAnnotations   = []string{"description"}
+	queryAnnotations  = []string{"description", "param"}
 )
 
 // An annotation is a comment "-- key: value" above a file's first statement.
@@ -72,7 +73,7 @@ func readAnnotations(src source, known []string) (annotations, Problems) {
 			problem(n.key0, fmt.Sprintf("unknown annotation %q", n.key), unknownAnnotationHint(n.key, known))
 		case n.value == "":
 			problem(n.key0, fmt.Sprintf("the annotation %q has no value", n.key), "write it behind the colon, or drop the line")
-		case earlier != nil && n.key != "time-format":
+		case earlier != nil && n.key != "time-format" && n.key != "param":
 			problem(n.key0, fmt.Sprintf("the annotation %q is already in line %d", n.key, earlier.key0.line), "keep one of them")
 		default:
 			out = append(out, n)

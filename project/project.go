@@ -1,7 +1,7 @@
 // Package project reads a user's project: a folder in which streams/*.sql holds
-// one CREATE TABLE a file and views/*.sql one SELECT a file; reference/*.csv and
-// *.parquet are small tables to join. What a file is
-// called is what the stream or view is called. Options are annotation comments
+// one CREATE TABLE a file, and views/*.sql and queries/*.sql one SELECT a file;
+// reference/*.csv and *.parquet are small tables to join. What a file is called is
+// what the stream, view, query or table is called. Options are annotation comments
 // at the top of a file:
 //
 //	-- time: ts
@@ -33,6 +33,7 @@ import (
 const (
 	StreamsDir = "streams"
 	ViewsDir   = "views"
+	QueriesDir = "queries"
 )
 
 // Bounds of a project: far beyond any that is written by hand, so that a wrong
@@ -49,6 +50,7 @@ type Project struct {
 	Views   []*View   // by name
 	// References are the tables that queries join, by name.
 	References []*Reference
+	Queries    []*Query // by name
 }
 
 // A Stream is a stream's schema and where it was read.
@@ -97,6 +99,8 @@ func Load(ctx context.Context, dir string, planner *view.Planner) (*Project, err
 	if err := l.loadReferences(ctx, dir); err != nil {
 		return nil, err
 	}
+	l.names = map[string]string{} // queries are no tables
+	l.loadQueries(l.readDir(dir, QueriesDir))
 	if err := l.loadStreams(ctx, streams); err != nil {
 		return nil, err
 	}

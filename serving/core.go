@@ -193,11 +193,11 @@ func (c *Core) view(ctx context.Context, plan *view.Plan, r ViewRequest) (*Answe
 }
 
 // Cut is the cut at which an answer would be given now.
-func (c *Core) Cut(context.Context) (event.Cut, error) {
+func (c *Core) Cut(ctx context.Context) (event.Cut, error) {
 	if err := c.Ready(); err != nil {
 		return nil, err
 	}
-	return c.speed.State().Applied(), nil
+	return c.known(ctx, c.speed.State().Applied()), nil
 }
 
 // readable checks that the values of a filter are of their keys' types, which the

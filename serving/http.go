@@ -39,6 +39,8 @@ type Config struct {
 	// LiveClients is how many may follow live views at once (1024: each costs a
 	// connection and a goroutine, and those of one view share the work).
 	LiveClients int
+	// Queries are those that have a name (BindQueries).
+	Queries []NamedQuery
 	// Metrics is what /metrics shows, and Register where the handler's own
 	// metrics go; either may be nil.
 	Metrics  prometheus.Gatherer
@@ -84,10 +86,12 @@ type server struct {
 // NewHandler serves q over HTTP:
 //
 //	GET  /v1/views                   the views
-//	GET  /v1/views/{view}            rows: from, to, where.KEY, isnull, order, limit, offset, after, timeout
+//	GET  /v1/views/{view}            rows, filtered, grouped up, filled, paged: viewParameters
 //	GET  /v1/views/{view}/live       a snapshot, then what changes: server-sent events
 //	GET  /v1/views/{view}/check      the view against its own SQL over the raw events
-//	POST /v1/sql                     rows of {"sql", "after", "timeout"}, or of a text/plain body
+//	GET, POST /v1/sql                rows of a statement with values for its parameters
+//	GET  /v1/queries                 the project's queries
+//	GET, POST /v1/queries/{query}    rows of one
 //	GET  /v1/streams[/{stream}]      the streams' columns
 //	GET  /v1/status                  how far every layer is
 //	POST /v1/batch/run               rebuild
@@ -113,6 +117,9 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 	s.handle("GET /v1/views/{view}/check", s.limited(s.check))
 	s.handle("GET /v1/sql", s.read(s.parseSQLRequest, s.limited(s.sql)))
 	s.handle("POST /v1/sql", s.read(s.parseSQLRequest, s.limited(s.sql)))
+	s.handle("GET /v1/queries", s.queries)
+	s.handle("GET /v1/queries/{query}", s.read(s.parseQueryRequest, s.limited(s.sql)))
+	s.handle("POST /v1/queries/{query}", s.read(s.parseQueryRequest, s.limited(s.sql)))
 	s.handle("GET /v1/streams", s.streams)
 	s.handle("GET /v1/streams/{stream}", s.stream)
 	s.handle("GET /v1/status", s.status)

@@ -17,17 +17,13 @@ import (
 type site struct {
 	*rig
 	server *httptest.Server
-	left   chan time.Time // when a request was done with, engine and all
 }
 
-func newSite(t *testing.T, cfg Config) *site {
-	s := &site{rig: newRig(t), left: make(chan time.Time, 100)}
-	handler := NewHandler(s.rig, cfg)
-	s.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { s.left <- time.Now() }()
-		handler.ServeHTTP(w, r)
-	}))
-	t.Cleanup(s.server.Close)
+func newSite(t *testing.T, cfg Config) *site { return siteOver(newRig(t), cfg) }
+
+func siteOver(r *rig, cfg Config) *site {
+	s := &site{rig: r, server: httptest.NewServer(NewHandler(r, cfg))}
+	r.t.Cleanup(s.server.Close)
 	return s
 }
 

@@ -58,6 +58,13 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if err != nil {
 		return nil, err
 	}
+	queries, problems, err := serving.BindQueries(ctx, p)
+	if err == nil && len(problems) > 0 {
+		err = problems
+	}
+	if err != nil {
+		return nil, err
+	}
 	srv := &server{served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
@@ -83,7 +90,7 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if srv.node, err = startNode(ctx, p, pt); err != nil {
 		return nil, err
 	}
-	srv.handle(srv.node.handler(s, srv.auditor(), logger))
+	srv.handle(srv.node.handler(s, queries, srv.auditor(), logger))
 	return srv, nil
 }
 
@@ -195,7 +202,7 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 }
 
 // handler puts ingest and serving behind one address, and the guard before both.
-func (n *node) handler(s config.Settings, audit serving.Audit, logger *slog.Logger) http.Handler {
+func (n *node) handler(s config.Settings, queries []serving.NamedQuery, audit serving.Audit, logger *slog.Logger) http.Handler {
 	guard := serving.NewGuard(serving.GuardConfig{Keys: n.keys, Audit: audit, Hosts: s.Hosts(), Log: logger})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collector{n}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -207,7 +214,7 @@ func (n *node) handler(s config.Settings, audit serving.Audit, logger *slog.Logg
 	events := must(ingest.NewHandler(targets, ingest.Config{Limits: ingest.Limits{BodyBytes: 2 * int(s.MaxBody)}, WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger}))
 	mux.Handle("/v1/streams/{stream}/events", guard.Ingest(events))
 	mux.Handle("/", serving.NewHandler(n.core, serving.Config{
-		Limiter: serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics}), Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows),
+		Limiter: serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics}), Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows), Queries: queries,
 		Metrics: metrics, Register: metrics, Log: logger,
 		Keys: n.keys, Tables: func() []string { return n.core.Tables(context.Background()) },
 	}))

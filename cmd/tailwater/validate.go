@@ -12,6 +12,7 @@ import (
 	"github.com/tailwater/tailwater/ingest"
 	"github.com/tailwater/tailwater/internal/config"
 	"github.com/tailwater/tailwater/project"
+	"github.com/tailwater/tailwater/serving"
 	"github.com/tailwater/tailwater/view"
 )
 
@@ -79,6 +80,11 @@ func checkProject(ctx context.Context, dir string) (*project.Project, error) {
 				problems = append(problems, &project.Problem{File: s.File, Message: err.Error()})
 			}
 		}
+		_, wrong, err := serving.BindQueries(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		problems = append(problems, wrong...)
 	}
 	if len(problems) > 0 {
 		return nil, problems
@@ -108,7 +114,33 @@ func writeProject(out *output, p *project.Project) {
 			fmt.Fprintf(out.out, "  %s %s\n", printable(c.Name), c.Type)
 		}
 	}
-	fmt.Fprintf(out.out, "ok: %s, %s\n", plural(int64(len(p.Streams)), "stream"), plural(int64(len(p.Views)), "view"))
+	for _, q := range p.Queries {
+		fmt.Fprintf(out.out, "query %s  (%s)\n", q.Name, q.File)
+		if q.Description != "" {
+			fmt.Fprintf(out.out, "  %s\n", printable(q.Description))
+		}
+		for _, param := range q.Parameters {
+			line := "  $" + param.Name + " " + param.Type.String()
+			if param.Optional {
+				line += fmt.Sprintf(" · default %s", defaultText(param))
+			}
+			fmt.Fprintln(out.out, printable(line))
+		}
+	}
+	ok := []string{plural(int64(len(p.Streams)), "stream"), plural(int64(len(p.Views)), "view")}
+	if n := len(p.Queries); n == 1 {
+		ok = append(ok, "1 query")
+	} else if n > 1 {
+		ok = append(ok, fmt.Sprintf("%d queries", n))
+	}
+	fmt.Fprintln(out.out, "ok: "+strings.Join(ok, ", "))
+}
+
+func defaultText(p project.QueryParameter) string {
+	if p.Default == nil {
+		return "NULL"
+	}
+	return fmt.Sprint(p.Default)
 }
 
 // columnRole says what a stream's column is besides its type.
@@ -167,6 +199,12 @@ type (
 		Version     string       `json:"version"`
 		Columns     []columnJSON `json:"columns"`
 	}
+	queryJSON struct {
+		Query       string       `json:"query"`
+		File        string       `json:"file"`
+		Description string       `json:"description,omitempty"`
+		Parameters  []columnJSON `json:"parameters"`
+	}
 )
 
 func writeProjectJSON(out *output, p *project.Project, problems project.Problems) error {
@@ -175,6 +213,7 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 		Streams    []streamJSON     `json:"streams,omitempty"`
 		Views      []viewJSON       `json:"views,omitempty"`
 		References []referenceJSON  `json:"references,omitempty"`
+		Queries    []queryJSON      `json:"queries,omitempty"`
 		Problems   project.Problems `json:"problems,omitempty"`
 	}{OK: len(problems) == 0, Problems: problems}
 	if p != nil {
@@ -190,6 +229,13 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 		}
 		for _, v := range p.Views {
 			result.Views = append(result.Views, viewJSON{v.Name, v.File, v.Stream, v.Description, v.Version, columnsJSON(v.Output)})
+		}
+		for _, q := range p.Queries {
+			j := queryJSON{Query: q.Name, File: q.File, Description: q.Description, Parameters: []columnJSON{}}
+			for _, param := range q.Parameters {
+				j.Parameters = append(j.Parameters, columnJSON{param.Name, param.Type.String(), !param.Optional})
+			}
+			result.Queries = append(result.Queries, j)
 		}
 	}
 	if p != nil {
