@@ -96,6 +96,7 @@ type server struct {
 //	GET  /v1/status                  how far every layer is
 //	POST /v1/batch/run               rebuild
 //	GET  /v1/batch/runs              the latest runs
+//	GET  /openapi.json               all that, for programs
 //	GET  /healthz, /readyz, /metrics
 //
 // Responses are compressed with zstd or gzip if the client takes it.
@@ -111,23 +112,9 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 	if s.cfg.Register != nil {
 		s.cfg.Register.MustRegister(s.seconds, s.clients)
 	}
-	s.handle("GET /v1/views", s.views)
-	s.handle("GET /v1/views/{view}", s.limited(s.view))
-	s.handle("GET /v1/views/{view}/live", s.live)
-	s.handle("GET /v1/views/{view}/check", s.limited(s.check))
-	s.handle("GET /v1/sql", s.read(s.parseSQLRequest, s.limited(s.sql)))
-	s.handle("POST /v1/sql", s.read(s.parseSQLRequest, s.limited(s.sql)))
-	s.handle("GET /v1/queries", s.queries)
-	s.handle("GET /v1/queries/{query}", s.read(s.parseQueryRequest, s.limited(s.sql)))
-	s.handle("POST /v1/queries/{query}", s.read(s.parseQueryRequest, s.limited(s.sql)))
-	s.handle("GET /v1/streams", s.streams)
-	s.handle("GET /v1/streams/{stream}", s.stream)
-	s.handle("GET /v1/status", s.status)
-	s.handle("POST /v1/batch/run", s.runBatch)
-	s.handle("GET /v1/batch/runs", s.runs)
-	s.handle("GET /healthz", s.healthz)
-	s.handle("GET /readyz", s.readyz)
-	s.keyRoutes()
+	for _, r := range s.routes() {
+		s.handle(r.pattern, r.handler)
+	}
 	if s.cfg.Metrics != nil {
 		metrics := promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{})
 		s.handle("GET /metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
@@ -137,6 +124,36 @@ func NewHandler(q Queries, cfg Config) http.Handler {
 		panic("serving: " + err.Error()) // only for options that contradict each other
 	}
 	return compress(http.HandlerFunc(s.serve))
+}
+
+// A route is a pattern of the mux and who answers it. Each has its entry in
+// operations, which a test holds against this table.
+type route struct {
+	pattern string
+	handler handler
+}
+
+func (s *server) routes() []route {
+	sql, query := s.read(s.parseSQLRequest, s.limited(s.sql)), s.read(s.parseQueryRequest, s.limited(s.sql))
+	return append([]route{
+		{"GET /v1/views", s.views},
+		{"GET /v1/views/{view}", s.limited(s.view)},
+		{"GET /v1/views/{view}/live", s.live},
+		{"GET /v1/views/{view}/check", s.limited(s.check)},
+		{"GET /v1/sql", sql},
+		{"POST /v1/sql", sql},
+		{"GET /v1/queries", s.queries},
+		{"GET /v1/queries/{query}", query},
+		{"POST /v1/queries/{query}", query},
+		{"GET /v1/streams", s.streams},
+		{"GET /v1/streams/{stream}", s.stream},
+		{"GET /v1/status", s.status},
+		{"POST /v1/batch/run", s.runBatch},
+		{"GET /v1/batch/runs", s.runs},
+		{"GET /openapi.json", s.openapi},
+		{"GET /healthz", s.healthz},
+		{"GET /readyz", s.readyz},
+	}, s.keyRoutes()...)
 }
 
 func (s *server) views(w http.ResponseWriter, r *http.Request) error {

@@ -187,8 +187,8 @@ func handledPatterns(t *testing.T) (patterns []string) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") || file == "http_auth.go" {
-			continue
+		if strings.HasSuffix(file, "_test.go") || file == "http_auth.go" || strings.HasPrefix(file, "openapi") {
+			continue // what describes routes registers none
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {

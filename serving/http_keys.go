@@ -56,9 +56,12 @@ func infoOf(k access.Key, now time.Time) keyInfo {
 //	GET    /v1/keys        all keys, without their secrets
 //	POST   /v1/keys        {"name","roles","tables","expires_in","limits"}: makes one, and shows its secret this once
 //	DELETE /v1/keys/{key}  revokes one
-func (s *server) keyRoutes() {
+func (s *server) keyRoutes() []route {
 	on := func(h handler) handler {
 		return func(w http.ResponseWriter, r *http.Request) error {
+			if err := noParameters(r); err != nil {
+				return err
+			}
 			if s.cfg.Keys == nil {
 				return &statusError{http.StatusConflict, &Refusal{Code: "authentication_off", Message: "authentication is off: this server knows no keys", Hint: "start it with --auth keys"}}
 			}
@@ -66,15 +69,14 @@ func (s *server) keyRoutes() {
 			return h(w, r)
 		}
 	}
-	s.handle("GET /v1/keys", on(s.listKeys))
-	s.handle("POST /v1/keys", on(s.createKey))
-	s.handle("DELETE /v1/keys/{key}", on(s.revokeKey))
+	return []route{
+		{"GET /v1/keys", on(s.listKeys)},
+		{"POST /v1/keys", on(s.createKey)},
+		{"DELETE /v1/keys/{key}", on(s.revokeKey)},
+	}
 }
 
 func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
-	if err := noParameters(r); err != nil {
-		return err
-	}
 	list, now := []keyInfo{}, time.Now()
 	for _, k := range s.cfg.Keys.List() {
 		list = append(list, infoOf(k, now))
@@ -83,9 +85,6 @@ func (s *server) listKeys(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
-	if err := noParameters(r); err != nil {
-		return err
-	}
 	body, err := s.readBody(r)
 	if err != nil {
 		return err
@@ -144,9 +143,6 @@ func (s *server) knownTables(names []string) error {
 }
 
 func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
-	if err := noParameters(r); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), keyStoreTime)
 	defer cancel()
 	key, err := s.cfg.Keys.Revoke(ctx, r.PathValue("key"))
