@@ -3,6 +3,7 @@
 package problem
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"net/http"
@@ -52,7 +53,7 @@ func title(code string) string {
 
 // JSON gives the problem's body, one line.
 func (p Problem) JSON() []byte {
-	body, err := json.Marshal(struct {
+	body, err := marshal(struct {
 		Type       string   `json:"type"`
 		Title      string   `json:"title"`
 		Status     int      `json:"status"`
@@ -67,11 +68,20 @@ func (p Problem) JSON() []byte {
 		panic("problem: " + err.Error()) // texts and numbers encode
 	}
 	if p.More != nil {
-		if more, err := json.Marshal(p.More); err == nil && len(more) > 2 && more[0] == '{' {
+		if more, err := marshal(p.More); err == nil && len(more) > 2 && more[0] == '{' {
 			body = append(append(body[:len(body)-1], ','), more[1:]...)
 		}
 	}
 	return append(body, '\n')
+}
+
+// marshal leaves < and > as they are, which the engine's messages have many of.
+func marshal(v any) ([]byte, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSpace(out.Bytes()), err
 }
 
 // Write answers with the problem.

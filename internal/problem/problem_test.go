@@ -11,8 +11,8 @@ func TestProblemsAreWrittenAsRFC9457Says(t *testing.T) {
 		p    Problem
 		want string
 	}{
-		{Problem{Status: 404, Code: "not_found", Detail: "there is nothing"},
-			`{"type":"urn:tailwater:problem:not_found","title":"Not found","status":404,"detail":"there is nothing","code":"not_found"}`},
+		{Problem{Status: 404, Code: "not_found", Detail: "there is nothing -> <x>"},
+			`{"type":"urn:tailwater:problem:not_found","title":"Not found","status":404,"detail":"there is nothing -> <x>","code":"not_found"}`},
 		{Problem{Status: 400, Code: "sql", Detail: "no column \"x\"", Hint: "name another", Position: 8, Candidates: []string{"y"}, Instance: "urn:tailwater:request:r1"},
 			`{"type":"urn:tailwater:problem:sql","title":"SQL error","status":400,"detail":"no column \"x\"","code":"sql","hint":"name another","position":8,"candidates":["y"],"instance":"urn:tailwater:request:r1"}`},
 		{Problem{Status: 503, Code: "log_full", Detail: "full", RetryAfter: 1100 * time.Millisecond, More: map[string]int{"accepted": 3}},
