@@ -85,16 +85,13 @@ func publicArray(t event.Type, values arrow.Array) (arrow.Array, error) {
 		if !ok {
 			return nil, fmt.Errorf("encode %s: stored as %s", t, values.DataType())
 		}
-		b := array.NewDecimal128Builder(memory.DefaultAllocator, publicType(t).(*arrow.Decimal128Type))
-		b.Reserve(narrow.Len())
-		for i := range narrow.Len() {
-			if narrow.IsNull(i) {
-				b.AppendNull()
-			} else {
-				b.Append(decimal128.FromI64(narrow.Value(i)))
-			}
+		d := narrow.Data()
+		wide := make([]decimal128.Num, d.Offset()+d.Len()) // the bitmap of NULLs stays as it is
+		for i, v := range narrow.Int64Values() {
+			wide[d.Offset()+i] = decimal128.FromI64(v)
 		}
-		return b.NewArray(), nil
+		buffers := []*memory.Buffer{d.Buffers()[0], memory.NewBufferBytes(arrow.Decimal128Traits.CastToBytes(wide))}
+		return array.MakeFromData(array.NewData(publicType(t), d.Len(), buffers, nil, d.NullN(), d.Offset())), nil
 	case t.Kind == event.HugeInt:
 		return values, fitsDecimal(values)
 	}

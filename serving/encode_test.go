@@ -181,11 +181,13 @@ func TestArrowHasPublicTypesAndReadsBack(t *testing.T) {
 				}
 			}
 		}
-		if n == 0 && batch.NumRows() > 0 {
+		for i := range int(batch.NumRows()) {
 			dec := batch.Column(8).(*array.Decimal128)
-			if got := dec.ValueStr(0); got != "-0.05" {
-				t.Errorf("the decimal is %s", got)
+			if got, want := dec.Value(i).ToString(2), []string{"-0.05", "12345678.90", "0.00", ""}[int(n)+i]; dec.IsValid(i) && got != want {
+				t.Errorf("the decimal of row %d is %s", int(n)+i, got)
 			}
+		}
+		if n == 0 && batch.NumRows() > 0 {
 			if got := batch.Column(14).(*array.Timestamp).Value(0); got != rows.Column(14).(*array.Timestamp).Value(0) {
 				t.Errorf("the timestamp is %d", got)
 			}
