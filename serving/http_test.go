@@ -64,7 +64,13 @@ func (f *fakeQueries) View(ctx context.Context, r ViewRequest) (*Answer, error) 
 		release()
 		return nil, err
 	}
-	a.Close = release
+	end := a.Close
+	a.Close = func() {
+		if end != nil {
+			end()
+		}
+		release()
+	}
 	return a, nil
 }
 

@@ -219,9 +219,10 @@ func (r *rig) ask(sql string, parameters ...Parameter) string {
 	return out
 }
 
-// differences compares every view with its own SQL at a cut.
+// cutNow is the cut of what was sent.
 func (r *rig) cutNow() event.Cut { return event.Cut{paySource: r.at} }
 
+// sameAt compares every view with its own SQL at a cut.
 func (r *rig) sameAt(at event.Cut) {
 	r.t.Helper()
 	for _, p := range r.plans {
