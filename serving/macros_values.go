@@ -20,8 +20,8 @@ var valueMacros = map[string]struct {
 
 // increase adds up how much a counter grew: where it is less than before it began
 // again at zero.
-const increase = `list_transform([list((tw_0)::DOUBLE ORDER BY tw_1) FILTER (WHERE tw_0 IS NOT NULL AND tw_1 IS NOT NULL)], lambda tw_l:
-	coalesce(list_sum(list_transform(list_zip(tw_l[:-2], tw_l[2:]), lambda tw_p: CASE WHEN tw_p[2] >= tw_p[1] THEN tw_p[2] - tw_p[1] ELSE tw_p[2] END)), CASE WHEN len(tw_l) > 0 THEN 0 END))[1]`
+const increase = `list_transform([list_sort(list(struct_pack(t := tw_1, x := (tw_0)::DOUBLE)) FILTER (WHERE tw_0 IS NOT NULL AND tw_1 IS NOT NULL))], lambda tw_l:
+	coalesce(list_sum(list_transform(list_zip(tw_l[:-2], tw_l[2:]), lambda tw_p: CASE WHEN tw_p[2].x >= tw_p[1].x THEN tw_p[2].x - tw_p[1].x ELSE tw_p[2].x END)), CASE WHEN len(tw_l) > 0 THEN 0 END))[1]`
 
 // maxMoving bounds the rows of a moving average.
 const maxMoving = 100_000
