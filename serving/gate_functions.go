@@ -68,8 +68,8 @@ const (
 // constant no larger than max. The engine allocates by it outside its memory limit.
 var sizes = map[string]struct{ arg, max int }{
 	"lpad": {1, 10_000}, "rpad": {1, 10_000}, "list_resize": {1, 10_000}, "array_resize": {1, 10_000}, "bitstring": {1, 10_000}, "bar": {3, 1_000}, "to_base": {2, 64}, "equi_width_bins": {2, 1_000},
-	"approx_top_k": {1, 1_000}, "bitstring_agg": {2, 100_000},
-	"min": {1, 1_000}, "max": {1, 1_000}, "arg_min": {2, 1_000}, "arg_max": {2, 1_000}, "argmin": {2, 1_000}, "argmax": {2, 1_000},
+	"bitstring_agg": {2, 100_000},
+	"min":           {1, 1_000}, "max": {1, 1_000}, "arg_min": {2, 1_000}, "arg_max": {2, 1_000}, "argmin": {2, 1_000}, "argmax": {2, 1_000},
 	"min_by": {2, 1_000}, "max_by": {2, 1_000},
 }
 
