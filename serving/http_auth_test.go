@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -542,5 +543,44 @@ func TestAKeysOwnLimitsHold(t *testing.T) {
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err == nil && resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("20,000 rows for a key of 100: %d, %d bytes", resp.StatusCode, len(body))
+	}
+}
+
+func TestALiveViewEndsWithItsKey(t *testing.T) {
+	r := newRig(t)
+	r.send(5)
+	keys, err := access.Open(t.Context(), access.Config{Admin: adminSecret})
+	must(t, err)
+	secret, _, err := keys.Create(t.Context(), "admin", access.Key{Name: "page", Roles: []access.Role{access.Query}})
+	must(t, err)
+	server := httptest.NewServer(NewGuard(GuardConfig{Keys: keys}).Wrap(NewHandler(r.Core, Config{Keys: keys})))
+	defer server.Close()
+	request, err := http.NewRequest("GET", server.URL+"/v1/views/total/live?every=50ms", nil)
+	must(t, err)
+	request.Header.Set("Authorization", "Bearer "+secret)
+	response, err := server.Client().Do(request)
+	must(t, err)
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	event := func() string {
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "data: ") {
+				return lines.Text()
+			}
+		}
+		return ""
+	}
+	if first := event(); !strings.Contains(first, `"c":5`) {
+		t.Fatalf("%s", first)
+	}
+	r.send(1)
+	if second := event(); !strings.Contains(second, `"c":6`) {
+		t.Fatalf("%s", second)
+	}
+	_, err = keys.Revoke(t.Context(), "page")
+	must(t, err)
+	r.send(1)
+	if third := event(); third != "" {
+		t.Errorf("after the end of its key: %s", third)
 	}
 }

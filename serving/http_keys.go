@@ -127,6 +127,16 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	return json.NewEncoder(w).Encode(info)
 }
 
+// ended reports whether the key that a request was let in with has ended since.
+func (s *server) ended(ctx context.Context) bool {
+	p := access.From(ctx)
+	if p == nil || s.cfg.Keys == nil {
+		return false
+	}
+	now, err := s.cfg.Keys.Principal(p.Name)
+	return err != nil || now != p
+}
+
 // knownTables refuses names that nothing has: a key that is misspelt sees nothing,
 // and one whose name comes later sees what nobody meant.
 func (s *server) knownTables(names []string) error {

@@ -88,6 +88,8 @@ func (s *server) follow(ctx context.Context, w http.ResponseWriter, sub *Subscri
 			next, err := sub.Next(wait)
 			cancel()
 			switch {
+			case s.ended(ctx): // a stream has no end of its own, but its key may have
+				return
 			case err == nil:
 				ev = next
 			case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || !write([]byte(":\n\n")):
