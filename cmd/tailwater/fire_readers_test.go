@@ -67,7 +67,7 @@ func fireReaders() []fireReader {
 
 // read asks until stop; every other question must cover what is acknowledged.
 func (r fireReader) read(ctx context.Context, stop <-chan struct{}, f *fire) {
-	pace := time.NewTicker(20 * time.Millisecond)
+	pace := time.NewTicker(30 * time.Millisecond)
 	defer pace.Stop()
 	for n := 0; ; n++ {
 		select {
