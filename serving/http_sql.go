@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -236,6 +235,3 @@ func decodeStrict(body []byte, into any, hint string) error {
 func badBody(err error, hint string) error {
 	return &Refusal{Code: "bad_body", Message: "the body is not as expected: " + strings.TrimPrefix(err.Error(), "json: "), Hint: hint}
 }
-
-// isMoment reports whether the name is one that every query has.
-func isMoment(name string) bool { return slices.Contains(sqlParameters, name) }

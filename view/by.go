@@ -221,57 +221,57 @@ func (w *Window) step() string {
 
 // keep leaves the columns that can be computed from the groups, and adds those
 // groups that no column shows.
-func (q *Plan) keep(group []string) {
-	p, all := q.base, q.base.stmts.regroup
+func (p *Plan) keep(group []string) {
+	base, all := p.base, p.base.stmts.regroup
 	s := selection{from: all.finish.from}
-	q.Output, q.Roles, q.stmts.regroup.items, q.stmts.regroup.order = nil, nil, nil, nil
+	p.Output, p.Roles, p.stmts.regroup.items, p.stmts.regroup.order = nil, nil, nil, nil
 	stays := func(n need) bool {
 		return !slices.ContainsFunc(n.columns, func(c string) bool { return !slices.Contains(group, c) })
 	}
 	add := func(sql string, c event.Column, role Role, n need) {
 		s.items, s.names = append(s.items, sql), append(s.names, c.Name)
-		q.Output, q.Roles, q.stmts.regroup.items = append(q.Output, c), append(q.Roles, role), append(q.stmts.regroup.items, n)
+		p.Output, p.Roles, p.stmts.regroup.items = append(p.Output, c), append(p.Roles, role), append(p.stmts.regroup.items, n)
 	}
 	shows := func(column string, role Role) bool {
 		for i, n := range all.items {
-			if p.Roles[i] == role && slices.Equal(n.columns, []string{column}) {
+			if base.Roles[i] == role && slices.Equal(n.columns, []string{column}) {
 				return true
 			}
 		}
 		return false
 	}
-	if q.Window != nil {
-		s.from = template{" FROM (SELECT *, pane + " + q.Window.step() + " AS " + refEndColumn + " FROM ", " AS _w) AS " + relMerged}
+	if p.Window != nil {
+		s.from = template{" FROM (SELECT *, pane + " + p.Window.step() + " AS " + refEndColumn + " FROM ", " AS _w) AS " + relMerged}
 		if !shows("pane", RoleWindowStart) {
 			add(relMerged+".pane", event.Column{Name: windowGroup, Type: event.Type{Kind: event.Timestamp}}, RoleWindowStart, need{columns: []string{"pane"}})
 		}
 	}
 	windows := 0 // the columns that show the window lead in most views
-	for windows < len(all.items) && (p.Roles[windows] == RoleWindowStart || p.Roles[windows] == RoleWindowEnd) {
+	for windows < len(all.items) && (base.Roles[windows] == RoleWindowStart || base.Roles[windows] == RoleWindowEnd) {
 		windows++
 	}
 	for i, n := range all.items[:windows] {
 		if stays(n) {
-			add(all.finish.items[i], p.Output[i], p.Roles[i], n)
+			add(all.finish.items[i], base.Output[i], base.Roles[i], n)
 		}
 	}
-	for _, k := range q.Keys {
+	for _, k := range p.Keys {
 		if !shows(k.Column, RoleKey) {
 			add(relMerged+"."+k.Column, event.Column{Name: k.Name, Type: k.Type}, RoleKey, need{columns: []string{k.Column}})
 		}
 	}
 	for i, n := range all.items {
 		if i >= windows && stays(n) {
-			add(all.finish.items[i], p.Output[i], p.Roles[i], n)
+			add(all.finish.items[i], base.Output[i], base.Roles[i], n)
 		}
 	}
 	for i, n := range all.order {
 		if stays(n) {
 			s.order = append(s.order, all.finish.order[i])
-			q.stmts.regroup.order = append(q.stmts.regroup.order, n)
+			p.stmts.regroup.order = append(p.stmts.regroup.order, n)
 		}
 	}
-	q.stmts.finish, q.stmts.regroup.finish = s, s
+	p.stmts.finish, p.stmts.regroup.finish = s, s
 }
 
 // filters is the plan whose windows and keys a filter names: those of the view.
