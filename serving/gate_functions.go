@@ -81,7 +81,7 @@ func (w *walker) function(node map[string]any, trusted bool) error {
 		return w.guard(node, name)
 	}
 	schema := strings.ToLower(text(node, "schema")) // the parser itself writes main for operators and brackets
-	known := duckdb.ScalarAllowed(name) || duckdb.AggregateAllowed(name)
+	known := duckdb.ScalarAllowed(name) || duckdb.AggregateAllowed(name) || w.more[name]
 	if text(node, "class") == "WINDOW" {
 		known = duckdb.WindowAllowed(name)
 	}

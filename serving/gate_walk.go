@@ -22,6 +22,7 @@ type walker struct {
 	catalog []string
 	tables  map[[2]string]string // lower-case schema and name → the catalogue's name
 	now     time.Time
+	more    map[string]bool // functions beyond the engine room's lists
 
 	// preparing lets parameters stand where they have no value yet.
 	preparing    bool

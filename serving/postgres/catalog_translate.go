@@ -1,0 +1,426 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/serving"
+)
+
+// translate writes a statement over pg_catalog in the engine's words: first those
+// tokens that its parser does not know, then the tree.
+func (c *Catalog) translate(ctx context.Context, p piece) (string, error) {
+	conn, err := c.db.Connect()
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	tree, err := conn.Parse(ctx, plainTokens(p))
+	var parse *duckdb.ParseError
+	if errors.As(err, &parse) {
+		return "", &serving.Refusal{Code: refusalOf(parse.Message), Message: parse.Message}
+	}
+	if err != nil {
+		return "", err
+	}
+	t := &translator{catalog: c}
+	t.walk(tree)
+	for _, s := range duckdb.Statements(tree) {
+		if statement, ok := s.(map[string]any); ok {
+			nameOutputs(statement["node"], true)
+		}
+	}
+	t.rename()
+	return conn.Print(ctx, tree)
+}
+
+func refusalOf(message string) string {
+	if strings.Contains(message, "Only SELECT") {
+		return "only_select"
+	}
+	return "syntax"
+}
+
+// plainTokens drops pg_catalog in front of names, where the engine's parser takes no
+// schema; it unwraps OPERATOR(pg_catalog.~), and drops COLLATE, which changes no
+// answer here.
+func plainTokens(p piece) string {
+	var sb strings.Builder
+	last := 0
+	skip := func(from, through int) {
+		sb.WriteString(p.sql[last:p.words[from].at] + " ")
+		last = p.words[through].at + len(p.words[through].text)
+	}
+	for i := 0; i < len(p.words); i++ {
+		w := p.words[i]
+		switch {
+		case w.is("collate"):
+			end := i + 1
+			for p.word(end + 1).is(".") {
+				end += 2
+			}
+			if end < len(p.words) {
+				skip(i, end)
+				i = end
+			}
+		case w.is("operator") && p.word(i+1).is("("):
+			end := i + 2
+			for end < len(p.words) && !p.words[end].is(")") {
+				end++
+			}
+			if end >= len(p.words) {
+				continue
+			}
+			at := i + 2
+			for p.word(at + 1).is(".") {
+				at += 2
+			}
+			operator := p.sql[p.words[at].at:p.words[end].at]
+			skip(i, end)
+			sb.WriteString(operator + " ")
+			i = end
+		case w.name() == "pg_catalog" && p.word(i+1).is("."):
+			skip(i, i+1)
+			i++
+		}
+	}
+	return sb.String() + p.sql[last:]
+}
+
+// A translator changes a tree in place.
+type translator struct {
+	catalog *Catalog
+	// calls are the functions that become macros; they are renamed last, because
+	// columns are named after them.
+	calls []map[string]any
+}
+
+func (t *translator) walk(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			t.walk(e)
+		}
+	case map[string]any:
+		for _, e := range v {
+			t.walk(e)
+		}
+		t.node(v)
+	}
+}
+
+func (t *translator) rename() {
+	for _, call := range t.calls {
+		call["function_name"], call["schema"] = "tw_"+strings.ToLower(str(call, "function_name")), ""
+	}
+}
+
+func str(node map[string]any, member string) string {
+	s, _ := node[member].(string)
+	return s
+}
+
+// node changes one node; those below it are done.
+func (t *translator) node(n map[string]any) {
+	switch str(n, "class") {
+	case "FUNCTION":
+		t.function(n)
+	case "CAST":
+		t.cast(n)
+	case "COLUMN_REF":
+		names, _ := n["column_names"].([]any)
+		if len(names) == 1 {
+			if name, _ := names[0].(string); sessionWords[strings.ToLower(name)] {
+				alias, at := n["alias"], n["query_location"]
+				clear(n)
+				for k, v := range call(strings.ToLower(name)) {
+					n[k] = v
+				}
+				n["alias"], n["query_location"] = alias, at
+				t.calls = append(t.calls, n)
+			}
+		}
+	}
+	if str(n, "type") == "TABLE_FUNCTION" {
+		t.tableFunction(n)
+	}
+}
+
+// call makes a call of a function.
+func call(name string, args ...any) map[string]any {
+	return map[string]any{
+		"class": "FUNCTION", "type": "FUNCTION", "alias": "", "function_name": name, "schema": "", "catalog": "", "children": append([]any{}, args...),
+		"filter": nil, "order_bys": map[string]any{"type": "ORDER_MODIFIER", "orders": []any{}}, "distinct": false, "is_operator": false, "export_state": false,
+	}
+}
+
+func (t *translator) function(n map[string]any) {
+	name := strings.ToLower(str(n, "function_name"))
+	args, _ := n["children"].([]any)
+	switch name {
+	case "regexp_full_match": // how the engine's parser reads ~, which finds the pattern anywhere
+		n["function_name"] = "regexp_matches"
+		return
+	case "~*", "!~*":
+		found := call("regexp_matches", append(args, constant("i"))...)
+		if name == "~*" {
+			replace(n, found)
+			return
+		}
+		replace(n, map[string]any{"class": "OPERATOR", "type": "OPERATOR_NOT", "alias": "", "children": []any{found}})
+		return
+	case "unnest":
+		if len(args) == 1 {
+			if literal, ok := arrayConstant(args[0]); ok {
+				args[0] = listCast(literal)
+			}
+		}
+	case "generate_series":
+		n["function_name"] = "generate_series" // a macro here: what its bounds are is seen when it runs
+	}
+	if t.catalog.macros[name] && str(n, "catalog") == "" {
+		t.calls = append(t.calls, n)
+	}
+	if str(n, "schema") == "information_schema" {
+		n["schema"] = ""
+	}
+}
+
+// constant makes a text.
+func constant(text string) map[string]any {
+	return map[string]any{"class": "CONSTANT", "type": "VALUE_CONSTANT", "alias": "", "value": map[string]any{"type": map[string]any{"id": "VARCHAR", "type_info": nil}, "is_null": false, "value": text}}
+}
+
+// replace puts another expression in the place of a node, which keeps its name.
+func replace(n, with map[string]any) {
+	alias, at := n["alias"], n["query_location"]
+	clear(n)
+	for k, v := range with {
+		n[k] = v
+	}
+	if s, _ := alias.(string); s != "" {
+		n["alias"] = s
+	}
+	if at != nil {
+		n["query_location"] = at
+	}
+}
+
+// tableFunction makes a table of a function in FROM that the catalogue has as one.
+func (t *translator) tableFunction(n map[string]any) {
+	f, _ := n["function"].(map[string]any)
+	name := strings.ToLower(str(f, "function_name"))
+	if t.catalog.relations[name] != "" {
+		delete(n, "function")
+		delete(n, "with_ordinality")
+		n["type"], n["schema_name"], n["table_name"], n["catalog_name"], n["at_clause"] = "BASE_TABLE", "", name, "", nil
+		return
+	}
+	if name == "generate_series" {
+		f["function_name"] = "series"
+		list := map[string]any{}
+		for k, v := range f {
+			list[k] = v
+		}
+		t.calls = append(t.calls, list)
+		n["function"] = call("unnest", list)
+		aliases, _ := n["column_name_alias"].([]any)
+		if alias := str(n, "alias"); len(aliases) == 0 {
+			n["column_name_alias"] = []any{firstOf(alias, "generate_series")}
+		}
+	}
+}
+
+// arrayConstant reads '{a,b}'.
+func arrayConstant(v any) (string, bool) {
+	n, _ := v.(map[string]any)
+	value, _ := n["value"].(map[string]any)
+	text, _ := value["value"].(string)
+	if str(n, "class") != "CONSTANT" || !strings.HasPrefix(text, "{") {
+		return "", false
+	}
+	list, err := arrayLiteral(text)
+	return list, err == nil
+}
+
+func listCast(literal string) map[string]any {
+	varchar := map[string]any{"id": "VARCHAR", "type_info": nil}
+	list := map[string]any{"id": "LIST", "type_info": map[string]any{"type": "LIST_TYPE_INFO", "alias": "", "extension_info": nil, "child_type": varchar}}
+	return map[string]any{"class": "CAST", "type": "OPERATOR_CAST", "alias": "", "child": constant(literal), "cast_type": list, "try_cast": false}
+}
+
+// objectTypes are the types whose values are numbers that show as names.
+var objectTypes = map[string]string{"regclass": "regclass", "regtype": "regtype", "regproc": "regproc", "regprocedure": "regproc", "regnamespace": "regnamespace", "regrole": "regrole", "regoper": "regproc", "regoperator": "regproc"}
+
+// cast changes a cast to a type that the engine does not have.
+func (t *translator) cast(n map[string]any) {
+	typ, _ := n["cast_type"].(map[string]any)
+	name := unboundName(typ)
+	child, _ := n["child"].(map[string]any)
+	if kind := objectTypes[name]; kind != "" {
+		to := kind + "_text"
+		if isLiteral(child) || !t.catalog.macros[to] {
+			to = "to_" + kind
+		}
+		f := call(to, child)
+		replace(n, f)
+		t.calls = append(t.calls, n)
+		return
+	}
+	if name == "int2vector" || name == "oidvector" || name == "anyarray" {
+		replace(n, child)
+		return
+	}
+	if str(child, "function_name") == "regclass_text" && name == "oid" {
+		child["function_name"] = "to_regclass"
+	}
+	if str(typ, "id") == "LIST" {
+		if literal, ok := arrayConstant(child); ok {
+			n["child"] = constant(literal)
+		}
+	}
+	plainType(typ)
+}
+
+func unboundName(typ map[string]any) string {
+	if str(typ, "id") != "UNBOUND" {
+		return ""
+	}
+	info, _ := typ["type_info"].(map[string]any)
+	return strings.ToLower(str(info, "name"))
+}
+
+func isLiteral(n map[string]any) bool {
+	switch str(n, "class") {
+	case "CONSTANT", "PARAMETER":
+		return true
+	case "CAST":
+		child, _ := n["child"].(map[string]any)
+		return isLiteral(child)
+	}
+	return false
+}
+
+// plainTypes are the engine's names of Postgres' types.
+var plainTypes = map[string]string{
+	"oid": "UINTEGER", "xid": "UINTEGER", "cid": "UINTEGER", "name": "VARCHAR", "char": "VARCHAR", "bpchar": "VARCHAR", "cstring": "VARCHAR", "aclitem": "VARCHAR", "pg_node_tree": "VARCHAR",
+	"information_schema.sql_identifier": "VARCHAR", "sql_identifier": "VARCHAR", "character_data": "VARCHAR", "yes_or_no": "VARCHAR", "cardinal_number": "INTEGER", "inet": "VARCHAR", "jsonb": "JSON", "xml": "VARCHAR",
+	"timestamp with time zone": "TIMESTAMP WITH TIME ZONE", "timestamp": "TIMESTAMP", "citext": "VARCHAR", "unknown": "VARCHAR",
+}
+
+func plainType(typ map[string]any) {
+	info, _ := typ["type_info"].(map[string]any)
+	if child, ok := info["child_type"].(map[string]any); ok {
+		plainType(child)
+		return
+	}
+	if to, ok := plainTypes[unboundName(typ)]; ok && to != "JSON" {
+		typ["id"], typ["type_info"] = to, nil
+	}
+}
+
+// nameOutputs gives columns the names that Postgres would give them, where the
+// engine would show the expression.
+func nameOutputs(v any, top bool) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			nameOutputs(e, false)
+		}
+	case map[string]any:
+		list, _ := v["select_list"].([]any)
+		for _, e := range list {
+			output, _ := e.(map[string]any)
+			class := str(output, "class")
+			if output == nil || str(output, "alias") != "" || class == "STAR" || class == "COLUMN_REF" {
+				continue
+			}
+			name := outputName(output)
+			if name != "" || top {
+				output["alias"] = firstOf(name, "?column?")
+			}
+		}
+		for k, e := range v {
+			nameOutputs(e, top && (k == "left" || k == "right"))
+		}
+	}
+}
+
+// outputName is the name that Postgres finds in an expression.
+func outputName(n map[string]any) string {
+	children, _ := n["children"].([]any)
+	of := func(v any) string {
+		child, _ := v.(map[string]any)
+		return outputName(child)
+	}
+	switch str(n, "class") {
+	case "COLUMN_REF":
+		names, _ := n["column_names"].([]any)
+		name, _ := names[len(names)-1].(string)
+		return name
+	case "FUNCTION", "WINDOW":
+		if operator, _ := n["is_operator"].(bool); operator {
+			return ""
+		}
+		name := strings.TrimSuffix(strings.TrimPrefix(str(n, "function_name"), "to_reg"), "_text")
+		switch {
+		case name != str(n, "function_name"): // a cast to an object type
+			if len(children) == 1 {
+				if inner := of(children[0]); inner != "" {
+					return inner
+				}
+			}
+			if strings.HasPrefix(name, "reg") {
+				return name
+			}
+			return "reg" + name
+		case name == "count_star":
+			return "count"
+		case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "":
+			return ""
+		}
+		return name
+	case "CAST":
+		if name := of(n["child"]); name != "" {
+			return name
+		}
+		typ, _ := n["cast_type"].(map[string]any)
+		return castName(str(typ, "id"))
+	case "CASE":
+		if name := of(n["else_expr"]); name != "" {
+			return name
+		}
+		return "case"
+	case "SUBQUERY":
+		if str(n, "subquery_type") != "SCALAR" {
+			return map[string]string{"EXISTS": "exists"}[str(n, "subquery_type")]
+		}
+		statement, _ := n["subquery"].(map[string]any)
+		node, _ := statement["node"].(map[string]any)
+		if list, _ := node["select_list"].([]any); len(list) == 1 {
+			if output, ok := list[0].(map[string]any); ok {
+				return firstOf(str(output, "alias"), outputName(output))
+			}
+		}
+	case "OPERATOR":
+		switch str(n, "type") {
+		case "OPERATOR_COALESCE":
+			return "coalesce"
+		case "ARRAY_EXTRACT":
+			return of(children[0])
+		case "STRUCT_EXTRACT":
+			field, _ := children[1].(map[string]any)
+			value, _ := field["value"].(map[string]any)
+			name, _ := value["value"].(string)
+			return name
+		}
+	}
+	return ""
+}
+
+func castName(id string) string {
+	names := map[string]string{"VARCHAR": "text", "INTEGER": "int4", "BIGINT": "int8", "SMALLINT": "int2", "UINTEGER": "oid", "BOOLEAN": "bool", "DOUBLE": "float8", "FLOAT": "float4", "DATE": "date", "TIMESTAMP": "timestamp"}
+	return names[id]
+}

@@ -1,0 +1,284 @@
+// Package postgres speaks Postgres' protocol, so that psql, drivers and dashboards
+// read streams and views as they read any database.
+//
+//	client ──► Server ──► session ──┬── SET, BEGIN, FETCH …   answered here
+//	           TLS, SCRAM,          │   local*.go
+//	           cancel               ├── pg_catalog, \d …      Catalog: an engine that holds
+//	                                │   catalog*.go           names and types, and no data
+//	                                └── all the rest          serving.Queries: gate, cut, rows
+//
+// Everything is read-only: what would write is refused as a standby refuses it.
+// What reaches an engine has passed a serving.Gate, whatever the protocol's mode.
+package postgres
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tailwater/tailwater/serving"
+)
+
+// Queries is what the server asks of the core.
+type Queries interface {
+	SQL(ctx context.Context, r serving.SQLRequest) (*serving.Answer, error)
+	Prepare(ctx context.Context, sql string) (*serving.Prepared, error)
+	Ready() error
+}
+
+// Authentication knows who may come in. It may be used by many goroutines.
+type Authentication interface {
+	// Verifier gives what proves the password of a user; false if there is no such
+	// user, or none that may query.
+	Verifier(user string) (Verifier, bool)
+	// Authenticated gives the context in which the user's statements run, after
+	// the proof held. An error's text is shown to the client.
+	Authenticated(ctx context.Context, user string) (context.Context, error)
+}
+
+// Config says what a server serves and to whom.
+type Config struct {
+	Queries Queries
+	Catalog *Catalog
+	// Authentication, if nil, lets everybody in under any name: only for
+	// listeners on loopback.
+	Authentication Authentication
+	// TLS, unless nil, encrypts connections of clients that ask. With
+	// authentication, those that do not ask are refused beyond loopback.
+	TLS *tls.Config
+	// Connections is how many clients may be connected at once.
+	Connections int
+	// Concurrency is how many statements run at once; more wait.
+	Concurrency int
+	// Timeout bounds each statement; statement_timeout can only shorten it.
+	Timeout time.Duration
+	// MaxRows is how many rows one statement may give.
+	MaxRows int64
+	// Idle is how long a session may be silent.
+	Idle     time.Duration
+	Register prometheus.Registerer // nil: no metrics
+	Logger   *slog.Logger          // nil discards
+}
+
+// Defaults that need a reason: a session holds some 100 KB, and pools of dashboards
+// keep tens of them; nobody types for an hour.
+const (
+	defaultConnections = 100
+	defaultIdle        = time.Hour
+	startTimeout       = 15 * time.Second // from the first byte to the login
+)
+
+// Version is the release whose catalogue and behaviour are followed, and what is
+// said to clients.
+const Version = "15.0 (Tailwater)"
+
+// Database is the only one.
+const Database = "tailwater"
+
+// A Server accepts connections. Serve may be called for several listeners.
+type Server struct {
+	cfg     Config
+	mocker  *mocker
+	slots   chan struct{} // of running statements
+	metrics *metrics
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	sessions  map[uint32]*session // by process id, once logged in
+	conns     map[net.Conn]struct{}
+	last      uint32 // process id
+	stopping  bool
+	running   sync.WaitGroup
+}
+
+// NewServer makes a server.
+func NewServer(cfg Config) (*Server, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Connections <= 0 {
+		cfg.Connections = defaultConnections
+	}
+	if cfg.Idle <= 0 {
+		cfg.Idle = defaultIdle
+	}
+	if cfg.Queries == nil || cfg.Catalog == nil || cfg.Timeout <= 0 || cfg.MaxRows <= 0 || cfg.Concurrency <= 0 {
+		return nil, errors.New("postgres: queries, catalogue, timeout, rows and concurrency are needed")
+	}
+	m, err := newMetrics(cfg.Register)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	return &Server{
+		cfg: cfg, mocker: newMocker(), slots: make(chan struct{}, cfg.Concurrency), metrics: m,
+		listeners: map[net.Listener]struct{}{}, sessions: map[uint32]*session{}, conns: map[net.Conn]struct{}{},
+	}, nil
+}
+
+// ErrNotLoopback says that everybody on the network could read.
+var ErrNotLoopback = errors.New("without authentication only loopback is served: create a key, or listen on 127.0.0.1")
+
+// Serve accepts connections until the listener or the server is closed, which
+// gives nil. It owns the listener. Without authentication it refuses one that is
+// reachable from elsewhere.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if s.cfg.Authentication == nil && !loopback(l.Addr()) {
+		return fmt.Errorf("%s: %w", l.Addr(), ErrNotLoopback)
+	}
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		return nil
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if s.stopped() || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		}
+		s.mu.Lock()
+		// A few more than may log in, so that those can be told why, and so that
+		// cancel requests get through.
+		if s.stopping || len(s.conns) >= s.cfg.Connections+16 {
+			s.mu.Unlock()
+			conn.Close()
+			continue
+		}
+		s.conns[conn] = struct{}{}
+		s.running.Add(1)
+		s.mu.Unlock()
+		go s.serve(conn)
+	}
+}
+
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}
+
+func (s *Server) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// serve is the life of one connection.
+func (s *Server) serve(conn net.Conn) {
+	defer s.running.Done()
+	defer func() {
+		if v := recover(); v != nil {
+			s.cfg.Logger.Error("postgres: a session panicked", "panic", v, "stack", string(debug.Stack()))
+		}
+		conn.Close()
+		s.mu.Lock()
+		delete(s.conns, conn)
+		s.mu.Unlock()
+	}()
+	conn.SetDeadline(time.Now().Add(startTimeout))
+	ss, err := s.open(conn)
+	if err != nil || ss == nil {
+		if err != nil {
+			s.cfg.Logger.Debug("postgres: no session", "client", conn.RemoteAddr(), "error", err)
+		}
+		return
+	}
+	s.metrics.connections.Inc()
+	defer s.metrics.connections.Dec()
+	defer s.leave(ss)
+	conn.SetDeadline(time.Time{})
+	if err := ss.run(); err != nil {
+		s.cfg.Logger.Debug("postgres: session ended", "client", conn.RemoteAddr(), "error", err)
+	}
+}
+
+// enter gives a session its process id and secret key.
+func (s *Server) enter(ss *session) *wireError {
+	var secret [4]byte
+	rand.Read(secret[:])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopping:
+		return &wireError{fatal: true, code: codeNotReady, message: "the database system is shutting down"}
+	case len(s.sessions) >= s.cfg.Connections:
+		return &wireError{fatal: true, code: codeTooManyClients, message: "sorry, too many clients already", hint: "close connections that are not used, or use a pool"}
+	}
+	for {
+		s.last = s.last%0x7fff_ffff + 1
+		if s.sessions[s.last] == nil {
+			break
+		}
+	}
+	ss.pid, ss.secret = s.last, binary.BigEndian.Uint32(secret[:])
+	s.sessions[ss.pid] = ss
+	return nil
+}
+
+func (s *Server) leave(ss *session) {
+	s.mu.Lock()
+	delete(s.sessions, ss.pid)
+	s.mu.Unlock()
+}
+
+// cancel ends what a session runs, if the secret is the one that its client got.
+func (s *Server) cancel(pid, secret uint32) {
+	s.mu.Lock()
+	ss := s.sessions[pid]
+	s.mu.Unlock()
+	if ss != nil && ss.secret == secret {
+		ss.interrupt(errCanceled)
+	}
+}
+
+// Shutdown stops accepting, lets statements that run finish until ctx ends, and
+// closes all sessions. It returns when they are gone.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping = true
+	for l := range s.listeners {
+		l.Close()
+	}
+	for _, ss := range s.sessions {
+		ss.in.stop(errStopping)
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for _, ss := range s.sessions {
+		ss.interrupt(errStopping)
+	}
+	for conn := range s.conns {
+		conn.Close()
+	}
+	s.mu.Unlock()
+	<-done
+	return context.Cause(ctx)
+}
+
+// bufferedReader reads a connection; requests are small.
+func bufferedReader(conn net.Conn) *bufio.Reader { return bufio.NewReaderSize(conn, 8<<10) }
