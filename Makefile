@@ -15,6 +15,8 @@ export TAILWATER_TEST_MINIO = $(TOOLS)/minio
 export TAILWATER_TEST_NATS = $(TOOLS)/nats-server
 export TAILWATER_TEST_PYTHON = $(PYTHON)
 export TAILWATER_TEST_BROWSER ?= $(TOOLS)/browser
+export TAILWATER_TEST_PSQL ?= $(TOOLS)/psql
+export TAILWATER_TEST_JDBC ?= $(TOOLS)/jdbc
 # Where the tests leave pictures of the page.
 export TAILWATER_TEST_ARTIFACTS ?= $(TOOLS)/artifacts
 
@@ -26,7 +28,7 @@ build:
 run: build
 	bin/tailwater demo
 
-tools: $(TOOLS)/minio $(TOOLS)/nats-server $(PYTHON) $(TAILWATER_TEST_BROWSER)
+tools: $(TOOLS)/minio $(TOOLS)/nats-server $(PYTHON) $(TAILWATER_TEST_BROWSER) $(TAILWATER_TEST_PSQL) $(TAILWATER_TEST_JDBC)
 
 # Real servers for the tests, built from pinned modules.
 $(TOOLS)/minio: tools/minio/go.mod
@@ -46,6 +48,14 @@ $(PYTHON): tools/requirements.txt
 $(TOOLS)/browser: FORCE
 	@mkdir -p $(TOOLS)
 	@$@ --version >/dev/null 2>&1 || { path=$$(tools/browser) && printf '#!/bin/sh\nexec "%s" "$$@"\n' "$$path" > $@.new && chmod +x $@.new && mv $@.new $@; }
+
+# Clients of the Postgres protocol: the system's psql, and Java with its driver.
+$(TOOLS)/psql: FORCE
+	@mkdir -p $(TOOLS)
+	@$@ --version >/dev/null 2>&1 || { path=$$(tools/psql) && printf '#!/bin/sh\nexec "%s" "$$@"\n' "$$path" > $@.new && chmod +x $@.new && mv $@.new $@; }
+
+$(TOOLS)/jdbc: FORCE
+	@{ $@ -version && javac -version; } >/dev/null 2>&1 || tools/jdbc $(TOOLS) >/dev/null
 
 FORCE:
 

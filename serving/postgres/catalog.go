@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ const userOID = 16_400
 
 // common are functions that the catalogue has and that statements over data call
 // too: they do not tell one from the other.
-const common = `array_to_string array_length array_upper array_lower array_position cardinality to_char quote_ident quote_literal
+const common = `format age parse_ident array_remove array_to_string array_length array_upper array_lower array_position cardinality to_char quote_ident quote_literal
 	quote_nullable user series generate_series`
 
 // NewCatalog makes the catalogue of relations.
@@ -215,7 +216,12 @@ func (ss *session) catalogueStatement(p piece, oids []uint32, prepare bool) (*st
 		}
 	}
 	st.open = func(ctx context.Context, ss *session, args []argument) (*source, string, error) {
-		src, err := ss.catalogue(ctx, sql, used(p, args))
+		if len(args) > 0 {
+			if printed, err = c.admit(ctx, sql, used(p, args)); err != nil {
+				return nil, "", because(ctx, err)
+			}
+		}
+		src, err := ss.catalogue(ctx, printed)
 		if err != nil {
 			err = because(ctx, err)
 		}
@@ -239,19 +245,20 @@ func used(p piece, args []argument) []argument {
 // catalogue's tables.
 func (c *Catalog) admit(ctx context.Context, sql string, args []argument) (string, error) {
 	st, err := c.gate.Admit(ctx, sql, args...)
+	var refusal *serving.Refusal
+	if errors.As(err, &refusal) {
+		plain := *refusal
+		plain.Position = 0 // in the translated text
+		return "", &plain
+	}
 	if err != nil {
 		return "", err
 	}
 	return st.Rewrite(c.relations)
 }
 
-// catalogue runs a translated statement.
-func (ss *session) catalogue(ctx context.Context, sql string, args []argument) (*source, error) {
-	c := ss.server.cfg.Catalog
-	printed, err := c.admit(ctx, sql, args)
-	if err != nil {
-		return nil, err
-	}
+// catalogue runs a statement that was admitted.
+func (ss *session) catalogue(ctx context.Context, printed string) (*source, error) {
 	conn, err := ss.catalogueConn(ctx)
 	if err != nil {
 		return nil, err
@@ -298,7 +305,10 @@ func (ss *session) catalogueConn(ctx context.Context) (*duckdb.Conn, error) {
 // present wraps a statement so that its columns have types that rows can carry,
 // and tells what they are for clients.
 func present(ctx context.Context, conn *duckdb.Conn, sql string) (string, []column, error) {
-	described, err := conn.Describe(ctx, sql)
+	described, err := conn.Columns(ctx, sql)
+	if err == nil && slices.ContainsFunc(described, func(d duckdb.DescribedColumn) bool { return d.SQLType == "LIST" }) {
+		described, err = conn.Describe(ctx, sql) // which says of what
+	}
 	if err != nil {
 		return "", nil, err
 	}

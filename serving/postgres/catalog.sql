@@ -78,6 +78,8 @@ CREATE TABLE tw."pg_catalog.pg_tablespace" AS SELECT * FROM (VALUES (1663::UINTE
 CREATE TABLE tw."pg_catalog.pg_language" AS SELECT * FROM (VALUES (12::UINTEGER, 'internal', 10::UINTEGER, false, false, 0::UINTEGER, 0::UINTEGER, 0::UINTEGER, NULL::VARCHAR[]), (14, 'sql', 10, false, true, 0, 0, 0, NULL)) l(oid, lanname, lanowner, lanispl, lanpltrusted, lanplcallfoid, laninline, lanvalidator, lanacl);
 CREATE TABLE tw."pg_catalog.pg_timezone_names" AS SELECT 'UTC' AS name, 'UTC' AS abbrev, '00:00:00' AS utc_offset, false AS is_dst;
 
+CREATE TABLE tw."pg_catalog.pg_timezone_abbrevs" AS SELECT 'UTC' AS abbrev, '00:00:00' AS utc_offset, false AS is_dst;
+
 CREATE VIEW tw.visible AS SELECT c.oid, n.nspname, c.relname, c.relkind, c.relnamespace FROM tw."pg_catalog.pg_class" c JOIN tw."pg_catalog.pg_namespace" n ON n.oid = c.relnamespace;
 CREATE VIEW tw."pg_catalog.pg_tables" AS SELECT nspname AS schemaname, relname AS tablename, 'tailwater' AS tableowner, NULL::VARCHAR AS tablespace, false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity FROM tw.visible WHERE relkind = 'r';
 CREATE VIEW tw."pg_catalog.pg_views" AS SELECT r.schema AS schemaname, r.relname AS viewname, 'tailwater' AS viewowner, r.definition FROM tw.relation r WHERE r.relkind = 'v';
@@ -128,7 +130,15 @@ CREATE TABLE tw."pg_catalog.pg_publication" (oid UINTEGER, pubname VARCHAR, pubo
 CREATE TABLE tw."pg_catalog.pg_publication_rel" (oid UINTEGER, prpubid UINTEGER, prrelid UINTEGER, prqual VARCHAR, prattrs SMALLINT[]);
 CREATE TABLE tw."pg_catalog.pg_publication_namespace" (oid UINTEGER, pnpubid UINTEGER, pnnspid UINTEGER);
 CREATE TABLE tw."pg_catalog.pg_publication_tables" (pubname VARCHAR, schemaname VARCHAR, tablename VARCHAR);
-CREATE TABLE tw."pg_catalog.pg_subscription" (oid UINTEGER, subdbid UINTEGER, subname VARCHAR, subowner UINTEGER, subenabled BOOLEAN, subconninfo VARCHAR);
+CREATE TABLE tw."pg_catalog.pg_subscription" (oid UINTEGER, subdbid UINTEGER, subskiplsn VARCHAR, subname VARCHAR, subowner UINTEGER, subenabled BOOLEAN, subbinary BOOLEAN, substream BOOLEAN, subtwophasestate VARCHAR, subdisableonerr BOOLEAN, subconninfo VARCHAR, subslotname VARCHAR, subsynccommit VARCHAR, subpublications VARCHAR[]);
+CREATE TABLE tw."pg_catalog.pg_opfamily" (oid UINTEGER, opfmethod UINTEGER, opfname VARCHAR, opfnamespace UINTEGER, opfowner UINTEGER);
+CREATE TABLE tw."pg_catalog.pg_amop" (oid UINTEGER, amopfamily UINTEGER, amoplefttype UINTEGER, amoprighttype UINTEGER, amopstrategy SMALLINT, amoppurpose VARCHAR, amopopr UINTEGER, amopmethod UINTEGER, amopsortfamily UINTEGER);
+CREATE TABLE tw."pg_catalog.pg_amproc" (oid UINTEGER, amprocfamily UINTEGER, amproclefttype UINTEGER, amprocrighttype UINTEGER, amprocnum SMALLINT, amproc UINTEGER);
+CREATE TABLE tw."pg_catalog.pg_ts_parser" (oid UINTEGER, prsname VARCHAR, prsnamespace UINTEGER, prsstart UINTEGER, prstoken UINTEGER, prsend UINTEGER, prsheadline UINTEGER, prslextype UINTEGER);
+CREATE TABLE tw."pg_catalog.pg_ts_template" (oid UINTEGER, tmplname VARCHAR, tmplnamespace UINTEGER, tmplinit UINTEGER, tmpllexize UINTEGER);
+CREATE TABLE tw."pg_catalog.pg_transform" (oid UINTEGER, trftype UINTEGER, trflang UINTEGER, trffromsql UINTEGER, trftosql UINTEGER);
+CREATE TABLE tw."pg_catalog.pg_user_mapping" (oid UINTEGER, umuser UINTEGER, umserver UINTEGER, umoptions VARCHAR[]);
+CREATE TABLE tw."pg_catalog.pg_init_privs" (objoid UINTEGER, classoid UINTEGER, objsubid INTEGER, privtype VARCHAR, initprivs VARCHAR[]);
 CREATE TABLE tw."pg_catalog.pg_replication_slots" (slot_name VARCHAR, plugin VARCHAR, slot_type VARCHAR, datoid UINTEGER, database VARCHAR, active BOOLEAN);
 CREATE TABLE tw."pg_catalog.pg_stat_replication" (pid INTEGER, usename VARCHAR, application_name VARCHAR, state VARCHAR, sync_state VARCHAR);
 CREATE TABLE tw."pg_catalog.pg_statistic_ext" (oid UINTEGER, stxrelid UINTEGER, stxname VARCHAR, stxnamespace UINTEGER, stxowner UINTEGER, stxstattarget INTEGER, stxkeys SMALLINT[], stxkind VARCHAR[], stxexprs VARCHAR);

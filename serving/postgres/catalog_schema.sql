@@ -31,6 +31,8 @@ CREATE TABLE tw."information_schema.parameters" (specific_catalog VARCHAR, speci
 CREATE TABLE tw."information_schema.sequences" (sequence_catalog VARCHAR, sequence_schema VARCHAR, sequence_name VARCHAR, data_type VARCHAR, start_value VARCHAR, minimum_value VARCHAR, maximum_value VARCHAR, increment VARCHAR, cycle_option VARCHAR);
 CREATE TABLE tw."information_schema.triggers" (trigger_catalog VARCHAR, trigger_schema VARCHAR, trigger_name VARCHAR, event_manipulation VARCHAR, event_object_catalog VARCHAR, event_object_schema VARCHAR, event_object_table VARCHAR, action_order INTEGER, action_condition VARCHAR, action_statement VARCHAR, action_orientation VARCHAR, action_timing VARCHAR);
 CREATE TABLE tw."information_schema.domains" (domain_catalog VARCHAR, domain_schema VARCHAR, domain_name VARCHAR, data_type VARCHAR, domain_default VARCHAR, udt_name VARCHAR);
+CREATE TABLE tw."information_schema.character_sets" AS SELECT NULL::VARCHAR AS character_set_catalog, NULL::VARCHAR AS character_set_schema, 'UTF8' AS character_set_name, 'UCS' AS character_repertoire, 'UTF8' AS form_of_use, NULL::VARCHAR AS default_collate_catalog, 'pg_catalog' AS default_collate_schema, 'default' AS default_collate_name;
+CREATE TABLE tw."information_schema.collations" (collation_catalog VARCHAR, collation_schema VARCHAR, collation_name VARCHAR, pad_attribute VARCHAR);
 CREATE TABLE tw."information_schema.element_types" (object_catalog VARCHAR, object_schema VARCHAR, object_name VARCHAR, object_type VARCHAR, collection_type_identifier VARCHAR, data_type VARCHAR, udt_name VARCHAR);
 CREATE TABLE tw."information_schema.foreign_tables" (foreign_table_catalog VARCHAR, foreign_table_schema VARCHAR, foreign_table_name VARCHAR, foreign_server_name VARCHAR);
 CREATE TABLE tw."information_schema.view_table_usage" (view_catalog VARCHAR, view_schema VARCHAR, view_name VARCHAR, table_catalog VARCHAR, table_schema VARCHAR, table_name VARCHAR);
@@ -130,6 +132,9 @@ CREATE MACRO tw_pg_conversion_is_visible(o) AS true;
 CREATE MACRO tw_pg_ts_config_is_visible(o) AS true;
 CREATE MACRO tw_pg_ts_dict_is_visible(o) AS true;
 CREATE MACRO tw_pg_statistics_obj_is_visible(o) AS true;
+CREATE MACRO tw_pg_opfamily_is_visible(o) AS true;
+CREATE MACRO tw_pg_ts_parser_is_visible(o) AS true;
+CREATE MACRO tw_pg_ts_template_is_visible(o) AS true;
 CREATE MACRO tw_pg_relation_is_updatable(r, i) AS 0;
 CREATE MACRO tw_pg_relation_is_publishable(r) AS false;
 CREATE MACRO tw_obj_description(o) AS (SELECT max(k.description) FROM tw."pg_catalog.pg_description" k WHERE k.objoid = o AND k.objsubid = 0),
@@ -171,6 +176,11 @@ CREATE MACRO tw_array_length(a, d) AS CASE WHEN len(a) > 0 THEN len(a)::INTEGER 
 CREATE MACRO tw_array_to_string(a, s) AS array_to_string(a::VARCHAR[], s), (a, s, n) AS array_to_string(list_transform(a::VARCHAR[], lambda e: coalesce(e, n)), s);
 CREATE MACRO tw_series(a, b) AS range(a, least(b, a + 10000) + 1), (a, b, step) AS range(a, least(b, a + 10000) + 1, greatest(step, 1));
 CREATE MACRO tw_generate_series(a, b) AS unnest(tw_series(a, b)), (a, b, step) AS unnest(tw_series(a, b, step));
+CREATE MACRO tw_array_remove(a, e) AS list_filter(a, lambda x: x IS DISTINCT FROM e);
+CREATE MACRO tw_format(f, a) AS replace(replace(replace(f, '%I', tw_quote_ident(a::VARCHAR)), '%s', a::VARCHAR), '%L', tw_quote_literal(a)),
+	(f, a, b) AS replace(replace(replace(replace(f, '%I.%I', tw_quote_ident(a::VARCHAR) || '.' || tw_quote_ident(b::VARCHAR)), '%s.%s', a::VARCHAR || '.' || b::VARCHAR), '%s %s', a::VARCHAR || ' ' || b::VARCHAR), '%s(%s)', a::VARCHAR || '(' || b::VARCHAR || ')');
+CREATE MACRO tw_parse_ident(n) AS regexp_extract_all(n, '"(?:[^"]|"")*"|[^".]+');
+CREATE MACRO tw_age(x) AS 0;
 CREATE MACRO tw_cardinality(a) AS len(a)::INTEGER;
 CREATE MACRO tw_array_position(a, e) AS nullif(list_position(a, e), 0);
 CREATE MACRO tw__pg_expandarray(a) AS unnest(list_transform(range(1, len(a) + 1), lambda i: {'x': a[i], 'n': i::INTEGER}));

@@ -25,7 +25,11 @@ func (c *Catalog) translate(ctx context.Context, p piece) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t := &translator{catalog: c}
+	t := &translator{catalog: c, tables: map[string]string{}}
+	if t.one, err = conn.Parse(ctx, "SELECT * FROM (SELECT 1 AS x) AS x"); err != nil {
+		return "", err
+	}
+	t.learn(tree)
 	t.walk(tree)
 	for _, s := range duckdb.Statements(tree) {
 		if statement, ok := s.(map[string]any); ok {
@@ -65,6 +69,9 @@ func plainTokens(p piece) string {
 				skip(i, end)
 				i = end
 			}
+		case w.is("select") && p.word(i+1).is("from"): // no columns: EXISTS (SELECT FROM …)
+			skip(i, i)
+			sb.WriteString("SELECT 1 ")
 		case w.is("operator") && p.word(i+1).is("("):
 			end := i + 2
 			for end < len(p.words) && !p.words[end].is(")") {
@@ -95,6 +102,28 @@ type translator struct {
 	// calls are the functions that become macros; they are renamed last, because
 	// columns are named after them.
 	calls []map[string]any
+	// one is the tree of a table that is an expression.
+	one map[string]any
+	// tables are those that the statement reads, by the name under which it does.
+	tables map[string]string
+}
+
+// learn notes the tables.
+func (t *translator) learn(v any) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			t.learn(e)
+		}
+	case map[string]any:
+		if str(v, "type") == "BASE_TABLE" {
+			table := strings.ToLower(str(v, "table_name"))
+			t.tables[strings.ToLower(firstOf(str(v, "alias"), table))] = table
+		}
+		for _, e := range v {
+			t.learn(e)
+		}
+	}
 }
 
 func (t *translator) walk(v any) {
@@ -130,21 +159,50 @@ func (t *translator) node(n map[string]any) {
 	case "CAST":
 		t.cast(n)
 	case "COLUMN_REF":
-		names, _ := n["column_names"].([]any)
-		if len(names) == 1 {
-			if name, _ := names[0].(string); sessionWords[strings.ToLower(name)] {
-				alias, at := n["alias"], n["query_location"]
-				clear(n)
-				for k, v := range call(strings.ToLower(name)) {
-					n[k] = v
-				}
-				n["alias"], n["query_location"] = alias, at
-				t.calls = append(t.calls, n)
-			}
-		}
+		t.column(n)
+	case "SUBQUERY":
+		anyOf(n)
 	}
 	if str(n, "type") == "TABLE_FUNCTION" {
 		t.tableFunction(n)
+	}
+}
+
+// anyOf makes x = ANY(list) a call, which the engine can join by: its parser reads
+// it as a subquery over unnest(list).
+func anyOf(n map[string]any) {
+	statement, _ := n["subquery"].(map[string]any)
+	node, _ := statement["node"].(map[string]any)
+	from, _ := node["from_table"].(map[string]any)
+	list, _ := node["select_list"].([]any)
+	if str(n, "subquery_type") != "ANY" || str(n, "comparison_type") != "COMPARE_EQUAL" || str(from, "type") != "EMPTY" || len(list) != 1 {
+		return
+	}
+	of, _ := list[0].(map[string]any)
+	if args, _ := of["children"].([]any); str(of, "function_name") == "unnest" && len(args) == 1 {
+		replace(n, call("list_contains", args[0], n["child"]))
+	}
+}
+
+// column changes a name that is a function, and those of the columns that every
+// table of Postgres has unseen.
+func (t *translator) column(n map[string]any) {
+	list, _ := n["column_names"].([]any)
+	names := make([]string, len(list))
+	for i := range list {
+		name, _ := list[i].(string)
+		names[i] = strings.ToLower(name)
+	}
+	last := names[len(names)-1]
+	switch {
+	case len(names) == 1 && sessionWords[last]:
+		replace(n, call(last))
+		t.calls = append(t.calls, n)
+	case last == "tableoid" && len(names) == 2 && t.tables[names[0]] != "":
+		replace(n, call("to_regclass", constant(t.tables[names[0]])))
+		t.calls = append(t.calls, n)
+	case last == "xmin" && (len(names) == 1 || t.tables[names[0]] != ""):
+		replace(n, constant("1"))
 	}
 }
 
@@ -159,6 +217,10 @@ func call(name string, args ...any) map[string]any {
 func (t *translator) function(n map[string]any) {
 	name := strings.ToLower(str(n, "function_name"))
 	args, _ := n["children"].([]any)
+	if to, ok := otherNames[name]; ok {
+		n["function_name"] = to
+		return
+	}
 	switch name {
 	case "regexp_full_match": // how the engine's parser reads ~, which finds the pattern anywhere
 		n["function_name"] = "regexp_matches"
@@ -177,8 +239,6 @@ func (t *translator) function(n map[string]any) {
 				args[0] = listCast(literal)
 			}
 		}
-	case "generate_series":
-		n["function_name"] = "generate_series" // a macro here: what its bounds are is seen when it runs
 	}
 	if t.catalog.macros[name] && str(n, "catalog") == "" {
 		t.calls = append(t.calls, n)
@@ -186,6 +246,12 @@ func (t *translator) function(n map[string]any) {
 	if str(n, "schema") == "information_schema" {
 		n["schema"] = ""
 	}
+}
+
+// otherNames are functions that the engine has under another name.
+var otherNames = map[string]string{
+	"json_build_object": "json_object", "jsonb_build_object": "json_object", "json_build_array": "json_array", "jsonb_build_array": "json_array",
+	"json_agg": "json_group_array", "jsonb_agg": "json_group_array", "json_object_agg": "json_group_object", "to_jsonb": "to_json",
 }
 
 // constant makes a text.
@@ -218,6 +284,10 @@ func (t *translator) tableFunction(n map[string]any) {
 		n["type"], n["schema_name"], n["table_name"], n["catalog_name"], n["at_clause"] = "BASE_TABLE", "", name, "", nil
 		return
 	}
+	if name != "generate_series" && name != "unnest" && name != "range" {
+		t.single(n, f)
+		return
+	}
 	if name == "generate_series" {
 		f["function_name"] = "series"
 		list := map[string]any{}
@@ -231,6 +301,44 @@ func (t *translator) tableFunction(n map[string]any) {
 			n["column_name_alias"] = []any{firstOf(alias, "generate_series")}
 		}
 	}
+}
+
+// single makes a table of one row of a call that gives one value.
+func (t *translator) single(n, f map[string]any) {
+	if t.catalog.macros[strings.ToLower(str(f, "function_name"))] {
+		t.calls = append(t.calls, f)
+	}
+	from := duckdb.Statements(copyTree(t.one).(map[string]any))[0].(map[string]any)["node"].(map[string]any)["from_table"].(map[string]any)
+	alias := firstOf(str(n, "alias"), str(f, "function_name"))
+	name := alias
+	if names, _ := n["column_name_alias"].([]any); len(names) > 0 {
+		name, _ = names[0].(string)
+	}
+	f["alias"] = name
+	from["subquery"].(map[string]any)["node"].(map[string]any)["select_list"] = []any{f}
+	from["alias"] = alias
+	clear(n)
+	for k, v := range from {
+		n[k] = v
+	}
+}
+
+func copyTree(v any) any {
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = copyTree(e)
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for k, e := range v {
+			out[k] = copyTree(e)
+		}
+		return out
+	}
+	return v
 }
 
 // arrayConstant reads '{a,b}'.
@@ -273,8 +381,9 @@ func (t *translator) cast(n map[string]any) {
 		replace(n, child)
 		return
 	}
-	if str(child, "function_name") == "regclass_text" && name == "oid" {
-		child["function_name"] = "to_regclass"
+	// The engine reads oid as BIGINT.
+	if object, ok := strings.CutSuffix(str(child, "function_name"), "_text"); ok && objectTypes[object] != "" && (name == "oid" || strings.HasSuffix(str(typ, "id"), "INT")) {
+		child["function_name"] = "to_" + object
 	}
 	if str(typ, "id") == "LIST" {
 		if literal, ok := arrayConstant(child); ok {

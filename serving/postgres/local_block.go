@@ -102,7 +102,9 @@ func (ss *session) endBlock(p piece, first string) *statement {
 			ss.notice("WARNING", codeNoTransaction, "there is no transaction in progress")
 		}
 		ss.tx, ss.cut, ss.savepoints = 'I', nil, nil
-		ss.closePortals(func(po *portal) bool { return !(po.held && tag == "COMMIT") && po.statement.open != nil && po.statement.kind != kindSession })
+		ss.closePortals(func(po *portal) bool {
+			return !(po.held && tag == "COMMIT") && po.statement.open != nil && po.statement.kind != kindSession
+		})
 		return nil, tag, nil
 	}
 	return st

@@ -59,7 +59,9 @@ func (ss *session) executeStatement(p piece, name string) (*statement, error) {
 	st := *of
 	st.piece = p
 	st.parameters = nil
-	st.open = func(ctx context.Context, ss *session, _ []argument) (*source, string, error) { return of.open(ctx, ss, args) }
+	st.open = func(ctx context.Context, ss *session, _ []argument) (*source, string, error) {
+		return of.open(ctx, ss, args)
+	}
 	return &st, nil
 }
 

@@ -81,6 +81,8 @@ func newTestQueries(t testing.TB) *testQueries {
 		"CREATE TABLE data.orders AS SELECT i AS id, 'c' || (i % 4) AS customer FROM range(60) r(i)",
 		"CREATE TABLE data.daily AS SELECT merchant, sum(amount) AS total FROM data.payments GROUP BY merchant",
 		"CREATE TABLE data.view_errors AS SELECT 'daily' AS \"view\", 'overflow' AS reason",
+		"CREATE VIEW payments AS FROM data.payments",
+		"CREATE VIEW orders AS FROM data.orders",
 	} {
 		if err := c.Exec(t.Context(), sql); err != nil {
 			t.Fatalf("%s: %v", sql, err)
@@ -153,9 +155,26 @@ func (q *testQueries) Prepare(ctx context.Context, sql string) (*serving.Prepare
 	p := split(sql)[0]
 	out := &serving.Prepared{}
 	var args []serving.Parameter
+	types := map[string]event.Type{}
+	if p.highestParameter() > 0 {
+		conn, err := q.db.Connect()
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		if types, err = conn.ParameterTypes(ctx, sql); err != nil {
+			return nil, err
+		}
+	}
 	for i := range p.highestParameter() {
-		args = append(args, serving.Parameter{Name: fmt.Sprint(i + 1)})
-		out.Parameters = append(out.Parameters, event.Column{Name: args[i].Name, Type: kind(event.Varchar)})
+		a := serving.Parameter{Name: fmt.Sprint(i + 1)}
+		typ, ok := types[a.Name]
+		if !ok {
+			typ = kind(event.Varchar)
+		}
+		a.Type = typ.String()
+		args = append(args, a)
+		out.Parameters = append(out.Parameters, event.Column{Name: a.Name, Type: typ})
 	}
 	c, printed, err := q.printed(ctx, sql, args)
 	if err != nil {

@@ -44,7 +44,7 @@ type portal struct {
 	done    bool
 	tag     string // of what was done, without a count of rows
 	source  *source
-	columns []column // of source; they stay when it is closed
+	columns []column          // of source; they stay when it is closed
 	batch   arrow.RecordBatch // what of it was not taken yet; nil if nothing
 	given   int64             // rows in all
 }

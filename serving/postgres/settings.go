@@ -196,7 +196,7 @@ func readOnly(v string) (string, error) {
 }
 
 func encoding(v string) (string, error) {
-	if plain := strings.ToUpper(strings.NewReplacer("-", "", "_", "").Replace(v)); plain != "UTF8" && plain != "UNICODE" {
+	if plain := strings.ToUpper(strings.NewReplacer("-", "", "_", "", "'", "").Replace(v)); plain != "UTF8" && plain != "UNICODE" {
 		return "", fmt.Errorf("text is UTF8 here")
 	}
 	return "UTF8", nil
