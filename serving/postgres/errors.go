@@ -38,6 +38,7 @@ const (
 	codeSyntax            = "42601"
 	codeAmbiguous         = "42702"
 	codeUnknownColumn     = "42703"
+	codeAmbiguousFunction = "42725"
 	codeGrouping          = "42803"
 	codeTypeMismatch      = "42804"
 	codeUnknownFunction   = "42883"
@@ -163,6 +164,7 @@ var engineCodes = []struct {
 	code  string
 }{
 	{regexp.MustCompile(`(?i)^(parser error: )?syntax error`), codeSyntax},
+	{regexp.MustCompile(`(?i)best candidate function`), codeAmbiguousFunction},
 	{regexp.MustCompile(`(?i)ambiguous`), codeAmbiguous},
 	{regexp.MustCompile(`(?i)must appear in the GROUP BY|GROUP BY clause cannot contain|aggregate`), codeGrouping},
 	{regexp.MustCompile(`(?i)table function|scalar function|no function matches|function with name|macro`), codeUnknownFunction},
@@ -175,13 +177,17 @@ var engineCodes = []struct {
 	{regexp.MustCompile(`(?i)parameter`), codeInvalidParameter},
 }
 
-// candidates is how the engine names what may have been meant.
-var candidates = regexp.MustCompile(`(?s)\n+\s*(Candidate[^\n]*|Did you mean[^\n]*)`)
+// candidates is how the engine names what may have been meant: in a line, or in
+// one each.
+var candidates = regexp.MustCompile(`(?s)\n+\s*((?:Candidate|Did you mean).*)$`)
 
 func ofEngine(message string) *wireError {
 	e := &wireError{code: codeData, message: message}
 	if at := candidates.FindStringSubmatchIndex(message); at != nil {
-		e.hint, e.message = message[at[2]:at[3]], strings.TrimSpace(message[:at[0]]+message[at[1]:])
+		e.message, e.hint = strings.TrimSpace(message[:at[0]]), message[at[2]:at[3]]
+		if head, list, ok := strings.Cut(e.hint, "\n"); ok {
+			e.hint, e.detail = "", head+"\n"+list
+		}
 	}
 	for _, c := range engineCodes {
 		if c.words.MatchString(e.message) {

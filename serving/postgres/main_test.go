@@ -133,11 +133,14 @@ func (q *testQueries) SQL(ctx context.Context, r serving.SQLRequest) (*serving.A
 	}
 	rows, err := c.Query(ctx, sql)
 	if err != nil {
+		if _, own := c.Prepare(ctx, r.SQL); own != nil {
+			err = &serving.Refusal{Code: "sql", Message: strings.SplitN(own.Error(), ": ", 2)[1]}
+		}
 		c.Close()
 		return nil, err
 	}
+	q.askedAt.Store(&r.At)
 	at := r.At
-	q.askedAt.Store(&at)
 	if at == nil {
 		at = event.Cut{event.Source{Stream: "payments"}: q.cuts.Add(1)}
 	}

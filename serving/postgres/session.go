@@ -265,7 +265,7 @@ func (ss *session) simpleStatement(p piece) error {
 	if err != nil {
 		return err
 	}
-	if n := st.highestParameter(); n > 0 {
+	if n := st.highestParameter(); n > 0 && st.kind != kindSession {
 		return &wireError{code: codeUnknownParameter, message: fmt.Sprintf("there is no parameter $%d", n)}
 	}
 	po := ss.portal(st, nil, nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/serving"
 )
 
@@ -98,6 +99,7 @@ func isUnknownTable(err error) bool {
 // dataStatement is a statement that the core answers.
 func (ss *session) dataStatement(p piece, oids []uint32, prepare bool) (*statement, error) {
 	st := &statement{piece: p, kind: kindData, parameters: parameterTypes(oids, p.highestParameter())}
+	arrayParameters(p, st.parameters)
 	sql := inMain(p)
 	st.open = func(ctx context.Context, ss *session, args []argument) (*source, string, error) {
 		src, err := ss.data(ctx, sql, args)
@@ -163,17 +165,25 @@ func (ss *session) data(ctx context.Context, sql string, args []argument) (*sour
 }
 
 // inMain writes the schema public, under which clients find the tables, as the
-// engine's main. The text keeps its length, so that positions stay right.
+// engine's main, and the literals of arrays as the engine's. The text keeps its
+// length where it can, so that positions stay right.
 func inMain(p piece) string {
 	var sb strings.Builder
 	last := 0
+	put := func(t token, text string) {
+		sb.WriteString(p.sql[last:t.at] + text)
+		last = t.at + len(t.text)
+	}
 	for i, t := range p.words {
 		public := t.kind == tokenWord && strings.EqualFold(t.text, "public") || t.text == `"public"`
-		if !public || !p.word(i+1).is(".") || p.word(i-1).is(".") {
-			continue
+		switch {
+		case public && p.word(i+1).is(".") && !p.word(i-1).is("."):
+			put(t, "main"+strings.Repeat(" ", len(t.text)-len("main")))
+		case t.kind == tokenString && strings.HasPrefix(t.text, "'{") && p.word(i+1).is("::") && p.word(i+3).is("["):
+			if list, err := arrayLiteral(t.value()); err == nil {
+				put(t, duckdb.Literal(list))
+			}
 		}
-		sb.WriteString(p.sql[last:t.at] + "main" + strings.Repeat(" ", len(t.text)-len("main")))
-		last = t.at + len(t.text)
 	}
 	return sb.String() + p.sql[last:]
 }
@@ -188,6 +198,26 @@ func parameterTypes(oids []uint32, n int) []uint32 {
 		}
 	}
 	return out
+}
+
+// arrayParameters finds the types of parameters that are cast to arrays, $1::int[]:
+// the engine has no word for them.
+func arrayParameters(p piece, oids []uint32) {
+	for i, t := range p.words {
+		n, err := strconv.Atoi(strings.TrimPrefix(t.text, "$"))
+		if t.kind != tokenParameter || err != nil || n < 1 || oids[n-1] != 0 || !p.word(i+1).is("::") || !p.word(i+3).is("[") {
+			continue
+		}
+		oids[n-1] = arrayNames[p.word(i+2).name()]
+	}
+}
+
+// arrayNames are the array types by the names of their elements.
+var arrayNames = map[string]uint32{
+	"bool": pgtype.BoolArrayOID, "boolean": pgtype.BoolArrayOID, "int2": pgtype.Int2ArrayOID, "smallint": pgtype.Int2ArrayOID,
+	"int": pgtype.Int4ArrayOID, "int4": pgtype.Int4ArrayOID, "integer": pgtype.Int4ArrayOID, "int8": pgtype.Int8ArrayOID, "bigint": pgtype.Int8ArrayOID,
+	"real": pgtype.Float4ArrayOID, "float": pgtype.Float4ArrayOID, "float4": pgtype.Float4ArrayOID, "double": pgtype.Float8ArrayOID, "float8": pgtype.Float8ArrayOID,
+	"text": pgtype.TextArrayOID, "varchar": pgtype.TextArrayOID,
 }
 
 // defaultTypes makes text of what nobody knows.
