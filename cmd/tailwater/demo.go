@@ -30,6 +30,9 @@ type DemoCmd struct {
 	config.Settings
 }
 
+// demoPostgres is where Postgres clients find the demo, if nobody else is there.
+const demoPostgres = "127.0.0.1:5433"
+
 // demoData is where everything is without --data.
 const demoData = "tailwater-demo"
 
@@ -103,6 +106,9 @@ func (c *DemoCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	logger := newLogger(c.Settings, aboveCount(out))
+	if c.Postgres == "" {
+		c.Postgres = free(demoPostgres)
+	}
 	return runServer(ctx, c.project(), c.Settings, logger, func(ctx context.Context, srv *server) error {
 		f := &feeder{
 			remote: remote{URL: "http://" + reachable(srv.addr), key: c.AdminKey},
@@ -118,6 +124,17 @@ func (c *DemoCmd) Run(ctx context.Context, out *output) error {
 		show.end()
 		return err
 	})
+}
+
+// free gives the address if it can be listened on, and off otherwise: a demo that
+// runs already is no reason not to start.
+func free(addr string) string {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return config.Off
+	}
+	l.Close()
+	return addr
 }
 
 // reachable gives an address at which this machine's own listener answers.

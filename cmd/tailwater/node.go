@@ -70,6 +70,7 @@ type node struct {
 	speed     *speed.Engine
 	batch     *batch.Runner
 	core      *serving.Core
+	limiter   *serving.Limiter // of the queries of all listeners; set by handler
 	pipelines map[string]*pipeline
 	history   *lander
 	keys      *access.Keys // nil: authentication is off

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/tailwater/tailwater/internal/config"
+	"github.com/tailwater/tailwater/serving/postgres"
 )
 
 // Run serves the project until SIGTERM or SIGINT; then it lands everything that
@@ -39,6 +40,9 @@ func runServer(ctx context.Context, dir string, s config.Settings, logger *slog.
 	}
 	warnOfExposure(logger, s, srv)
 	defer srv.reopenAudit(logger)()
+	if srv.postgres != nil {
+		logger.Info("serving Postgres clients", "url", "postgres://"+srv.postgres.addr.String()+"/"+postgres.Database)
+	}
 	logger.Info("serving", "http", srv.url(), "project", dir, "data", s.Data, "lake", s.Lake, "log", s.NATS)
 	ended := make(chan error, 1)
 	go func() { ended <- client(ctx, srv) }()

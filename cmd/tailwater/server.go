@@ -35,15 +35,16 @@ const drainTime = 60 * time.Second
 
 // A server is a node on a machine's disks and network, behind an HTTP listener.
 type server struct {
-	node    *node
-	broker  *stream.Broker
-	http    *http.Server
-	handler atomic.Pointer[http.Handler] // the node's, once there is one
-	addr    net.Addr
-	tls     *access.Certificate // nil: no TLS
-	audit   *serving.AuditLog   // nil: authentication is off, or nothing is recorded
-	served  chan error          // the listener's end
-	lock    *os.File            // holds the data directory for this process
+	node     *node
+	broker   *stream.Broker
+	http     *http.Server
+	handler  atomic.Pointer[http.Handler] // the node's, once there is one
+	addr     net.Addr
+	tls      *access.Certificate // nil: no TLS
+	audit    *serving.AuditLog   // nil: authentication is off, or nothing is recorded
+	postgres *postgresListener   // nil: off
+	served   chan error          // the listener's end
+	lock     *os.File            // holds the data directory for this process
 }
 
 // startServer loads the project, starts everything and listens. It returns as
@@ -82,6 +83,9 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if err := srv.listen(s, logger); err != nil {
 		return nil, err
 	}
+	if srv.postgres, err = listenPostgres(s, srv.tls, logger); err != nil {
+		return nil, err
+	}
 	pt, err := srv.places(ctx, s, logger)
 	if err != nil {
 		return nil, err
@@ -90,8 +94,11 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if srv.node, err = startNode(ctx, p, pt); err != nil {
 		return nil, err
 	}
-	srv.handle(srv.node.handler(s, queries, srv.auditor(), logger))
-	return srv, nil
+	srv.handle(srv.node.handler(s, queries, srv.auditor(), logger, srv.postgres.metrics()...))
+	if srv.postgres != nil {
+		err = srv.postgres.open(ctx, srv.node, s, srv.auditor())
+	}
+	return srv, err
 }
 
 // auditor gives the audit log as listeners take it: nil if there is none.
@@ -202,19 +209,21 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 }
 
 // handler puts ingest and serving behind one address, and the guard before both.
-func (n *node) handler(s config.Settings, queries []serving.NamedQuery, audit serving.Audit, logger *slog.Logger) http.Handler {
+func (n *node) handler(s config.Settings, queries []serving.NamedQuery, audit serving.Audit, logger *slog.Logger, more ...prometheus.Collector) http.Handler {
 	guard := serving.NewGuard(serving.GuardConfig{Keys: n.keys, Audit: audit, Hosts: s.Hosts(), Log: logger})
 	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(more...)
 	metrics.MustRegister(collector{n}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	targets := map[string]ingest.Target{}
 	for name, pl := range n.pipelines {
 		targets[name] = ingest.Target{Schema: pl.schema, Publisher: pl}
 	}
+	n.limiter = serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics})
 	mux := http.NewServeMux()
 	events := must(ingest.NewHandler(targets, ingest.Config{Limits: ingest.Limits{BodyBytes: 2 * int(s.MaxBody)}, WireBytes: int(s.MaxBody), Metrics: metrics, Log: logger}))
 	mux.Handle("/v1/streams/{stream}/events", guard.Ingest(events))
 	mux.Handle("/", serving.NewHandler(n.core, serving.Config{
-		Limiter: serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics}), Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows), Queries: queries,
+		Limiter: n.limiter, Timeout: s.QueryTimeout, MaxRows: int64(s.QueryMaxRows), Queries: queries,
 		Metrics: metrics, Register: metrics, Log: logger,
 		Keys: n.keys, Tables: func() []string { return n.core.Tables(context.Background()) },
 	}))
@@ -234,7 +243,7 @@ func (srv *server) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	srv.node.core.StopLive() // live streams never end by themselves
-	err := srv.http.Shutdown(ctx)
+	err := errors.Join(srv.http.Shutdown(ctx), srv.postgres.stop(ctx))
 	return errors.Join(err, srv.node.drain(ctx), srv.broker.Close(), srv.closeAudit(), srv.lock.Close())
 }
 
@@ -250,6 +259,9 @@ func (srv *server) abort() {
 	if srv.http != nil {
 		srv.http.Close()
 	}
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = srv.postgres.stop(now) // says that it was cut short, as it was told to
 	if srv.node != nil {
 		srv.node.kill()
 	}

@@ -66,8 +66,10 @@ const AuthKeys = "keys"
 type Settings struct {
 	Data string `help:"Directory of the log, the lake's default place, the warehouse and the cache. Default: data in the project's folder; tailwater-demo for the demo." placeholder:"DIR" relative:"project" group:"Places"`
 	HTTP string `name:"http" help:"Address that HTTP listens on." default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"Places"`
-	Lake string `help:"Where the lake's Delta tables are: a directory or s3://bucket/prefix. Default: lake in the data directory." placeholder:"PLACE" relative:"project" group:"Places"`
-	S3   S3     `embed:"" prefix:"s3-" group:"Places"`
+	// Off: a port is opened by who needs it. Postgres' own, 5432, is often taken.
+	Postgres string `help:"Address that Postgres clients connect to (psql, JDBC, dashboards), such as 127.0.0.1:5433; off by default." placeholder:"HOST:PORT" group:"Places"`
+	Lake     string `help:"Where the lake's Delta tables are: a directory or s3://bucket/prefix. Default: lake in the data directory." placeholder:"PLACE" relative:"project" group:"Places"`
+	S3       S3     `embed:"" prefix:"s3-" group:"Places"`
 
 	Auth         string `help:"Who may ask: off for everybody who reaches the address, keys for those who show a key." enum:"off,keys" default:"off" group:"Access"`
 	AdminKeyFile string `help:"File that holds the first key, which may everything; TAILWATER_ADMIN_KEY holds the key itself." placeholder:"FILE" relative:"project" group:"Access"`
@@ -108,6 +110,8 @@ type Settings struct {
 	QueryTimeout     time.Duration `help:"Time limit of a query." default:"30s" placeholder:"DURATION" group:"Queries"`
 	QueryMaxRows     int           `help:"Most rows that a query answers." default:"1000000" placeholder:"N" group:"Queries"`
 	QueryConcurrency int           `help:"Queries that run at once; more wait." default:"8" placeholder:"N" group:"Queries"`
+	// 100 is Postgres' own default: pools of a few dashboards.
+	PostgresConnections int `help:"Postgres clients that are connected at once." default:"100" placeholder:"N" group:"Queries"`
 
 	LogFormat string `help:"Format of the server's log: ${enum}." enum:"text,json" default:"text" group:"Logging"`
 	LogLevel  string `help:"Least level that is logged: ${enum}." enum:"debug,info,warn,error" default:"info" group:"Logging"`
@@ -206,6 +210,11 @@ func (s *Settings) Validate() error {
 	if _, _, err := net.SplitHostPort(s.HTTP); err != nil {
 		bad("http", "%q is not HOST:PORT, such as 127.0.0.1:8080 or :8080", s.HTTP)
 	}
+	if s.Postgres != "" && s.Postgres != Off {
+		if _, _, err := net.SplitHostPort(s.Postgres); err != nil {
+			bad("postgres", "%q is not HOST:PORT, such as 127.0.0.1:5433, or off", s.Postgres)
+		}
+	}
 	if err := checkNATS(s.NATS); err != nil {
 		bad("nats", "%w", err)
 	}
@@ -222,6 +231,9 @@ func (s *Settings) validateAccess(bad func(name, format string, args ...any)) {
 	host, _, err := net.SplitHostPort(s.HTTP)
 	if err == nil && s.Auth != AuthKeys && !s.InsecureListen && !loopback(host) {
 		bad("http", "%q can be reached from other machines, and authentication is off: everybody there could read and write everything; add --auth keys --admin-key-file FILE, or listen on 127.0.0.1, or say --insecure-listen if something else keeps strangers out", s.HTTP)
+	}
+	if host, _, err := net.SplitHostPort(s.Postgres); err == nil && s.Auth != AuthKeys && !s.InsecureListen && !loopback(host) {
+		bad("postgres", "%q can be reached from other machines, and authentication is off: everybody there could read everything; add --auth keys --admin-key-file FILE, or listen on 127.0.0.1, or say --insecure-listen if something else keeps strangers out", s.Postgres)
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		bad("tls", "tls-cert and tls-key belong together; set both, or neither for HTTP without TLS")
@@ -297,6 +309,7 @@ func (s *Settings) validateSizes(bad func(name, format string, args ...any)) {
 	positive("query-timeout", s.QueryTimeout > 0)
 	positive("query-max-rows", s.QueryMaxRows > 0)
 	positive("query-concurrency", s.QueryConcurrency > 0)
+	positive("postgres-connections", s.PostgresConnections > 0)
 	if s.LandBytes > s.LogMaxBytes/2 {
 		bad("land-bytes", "%s is more than half of log-max-bytes (%s): the log would be full before it lands", s.LandBytes, s.LogMaxBytes)
 	}

@@ -32,7 +32,7 @@ func TestDefaultsWithoutAFile(t *testing.T) {
 		NATS: "embedded", NATSDir: filepath.Join(dir, "data", "log"), LogMaxBytes: 10 * GB,
 		LandBytes: 64 * MB, LandAge: 30 * time.Second, BatchSchedule: "* * * * *",
 		WarehouseMemory: GB, WarehouseThreads: 1, SpeedMemory: 512 * MB, MaxBody: 32 * MB,
-		QueryTimeout: 30 * time.Second, QueryMaxRows: 1_000_000, QueryConcurrency: 8, LogFormat: "text", LogLevel: "info",
+		QueryTimeout: 30 * time.Second, QueryMaxRows: 1_000_000, QueryConcurrency: 8, PostgresConnections: 100, LogFormat: "text", LogLevel: "info",
 		Auth: "off", AuditLog: filepath.Join(dir, "data", "audit.log"),
 	}
 	if s != want {

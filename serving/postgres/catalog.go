@@ -40,6 +40,7 @@ type Catalog struct {
 	macros    map[string]bool   // Postgres' functions that are tw_… here
 	names     map[string]bool   // tables and functions that tell a statement of the catalogue
 	begun     time.Time
+	oids      map[string]string // of the relations, by name
 }
 
 // Catalogue memory: the tables have some thousand rows; sorting and joining
@@ -60,7 +61,10 @@ func NewCatalog(ctx context.Context, relations []Relation) (_ *Catalog, err erro
 	if err != nil {
 		return nil, fmt.Errorf("catalogue engine: %w", err)
 	}
-	c := &Catalog{db: db, relations: map[string]string{}, macros: map[string]bool{}, names: map[string]bool{}, begun: time.Now()}
+	c := &Catalog{db: db, relations: map[string]string{}, macros: map[string]bool{}, names: map[string]bool{}, begun: time.Now(), oids: map[string]string{}}
+	for i, r := range relations {
+		c.oids[r.Name] = fmt.Sprint(userOID + i)
+	}
 	defer func() {
 		if err != nil {
 			db.Close()
@@ -90,6 +94,17 @@ func NewCatalog(ctx context.Context, relations []Relation) (_ *Catalog, err erro
 
 // Close frees the engine. Statements that run are waited for by whoever runs them.
 func (c *Catalog) Close() error { return c.db.Close() }
+
+// hidden gives the object ids of the relations that whoever asks may not know of.
+func (b *Backend) hidden(ctx context.Context) []string {
+	var oids []string
+	for name, oid := range b.Catalog.oids {
+		if b.Sees != nil && !b.Sees(ctx, name) {
+			oids = append(oids, oid)
+		}
+	}
+	return oids
+}
 
 // Tables lists what the catalogue has; it makes it the gate's.
 func (c *Catalog) Tables() []string {
@@ -186,7 +201,7 @@ func (c *Catalog) concerns(p piece) bool {
 
 // catalogueStatement is a statement that the catalogue answers.
 func (ss *session) catalogueStatement(p piece, oids []uint32, prepare bool) (*statement, error) {
-	c := ss.server.cfg.Catalog
+	c := ss.Catalog
 	st := &statement{piece: p, kind: kindCatalogue, parameters: parameterTypes(oids, p.highestParameter())}
 	defaultTypes(st.parameters)
 	ctx, done := ss.limited()
@@ -279,7 +294,7 @@ func (ss *session) catalogue(ctx context.Context, printed string) (*source, erro
 // catalogueConn connects to the catalogue as this session: who it is, where, and
 // with which settings.
 func (ss *session) catalogueConn(ctx context.Context) (*duckdb.Conn, error) {
-	conn, err := ss.server.cfg.Catalog.db.Connect()
+	conn, err := ss.Catalog.db.Connect()
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +308,8 @@ func (ss *session) catalogueConn(ctx context.Context) (*duckdb.Conn, error) {
 		return "TIMESTAMP " + duckdb.Literal(t.UTC().Format("2006-01-02 15:04:05.999999"))
 	}
 	err = conn.Exec(ctx, set("user", duckdb.Literal(ss.user))+set("database", duckdb.Literal(ss.database))+set("pid", fmt.Sprint(ss.pid))+
-		set("ssl", fmt.Sprint(ss.secure))+set("started", stamp(ss.started))+set("begun", stamp(ss.server.cfg.Catalog.begun))+
+		set("ssl", fmt.Sprint(ss.secure))+set("started", stamp(ss.started))+set("begun", stamp(ss.Catalog.begun))+
+		set("hidden", "["+strings.Join(ss.hidden, ", ")+"]::UINTEGER[]")+
 		set("settings", "MAP(["+strings.Join(names, ", ")+"], ["+strings.Join(values, ", ")+"])"))
 	if err != nil {
 		conn.Close()

@@ -38,22 +38,28 @@ CREATE TABLE tw."pg_catalog.pg_type" AS SELECT oid, typname, 11::UINTEGER AS typ
 	FROM tw.known_type;
 
 -- Relations: those of the project, and the catalogue's own.
-CREATE TABLE tw."pg_catalog.pg_class" AS SELECT oid::UINTEGER AS oid, relname, relnamespace::UINTEGER AS relnamespace, 0::UINTEGER AS reltype, 0::UINTEGER AS reloftype, 10::UINTEGER AS relowner,
+CREATE TABLE tw.every_pg_class AS SELECT oid::UINTEGER AS oid, relname, relnamespace::UINTEGER AS relnamespace, 0::UINTEGER AS reltype, 0::UINTEGER AS reloftype, 10::UINTEGER AS relowner,
 	CASE relkind WHEN 'r' THEN 2 ELSE 0 END::UINTEGER AS relam, oid::UINTEGER AS relfilenode, 0::UINTEGER AS reltablespace, 0 AS relpages, -1::FLOAT AS reltuples, 0 AS relallvisible, 0::UINTEGER AS reltoastrelid,
 	false AS relhasindex, false AS relisshared, 'p' AS relpersistence, relkind, relnatts::SMALLINT AS relnatts, 0::SMALLINT AS relchecks, relkind = 'v' AS relhasrules, false AS relhastriggers, false AS relhassubclass,
 	false AS relrowsecurity, false AS relforcerowsecurity, true AS relispopulated, 'n' AS relreplident, false AS relispartition, 0::UINTEGER AS relrewrite, 0::UINTEGER AS relfrozenxid, 0::UINTEGER AS relminmxid,
 	NULL::VARCHAR[] AS relacl, NULL::VARCHAR[] AS reloptions, NULL::VARCHAR AS relpartbound
 	FROM tw.relation;
 
-CREATE TABLE tw."pg_catalog.pg_attribute" AS SELECT relid::UINTEGER AS attrelid, attname, typid::UINTEGER AS atttypid, -1 AS attstattarget, t.typlen AS attlen, attnum::SMALLINT AS attnum, 0 AS attndims, -1 AS attcacheoff, typmod AS atttypmod,
+CREATE TABLE tw.every_pg_attribute AS SELECT relid::UINTEGER AS attrelid, attname, typid::UINTEGER AS atttypid, -1 AS attstattarget, t.typlen AS attlen, attnum::SMALLINT AS attnum, 0 AS attndims, -1 AS attcacheoff, typmod AS atttypmod,
 	t.typlen BETWEEN 1 AND 8 AS attbyval, 'i' AS attalign, 'p' AS attstorage, '' AS attcompression, attnotnull, false AS atthasdef, false AS atthasmissing, '' AS attidentity, '' AS attgenerated, false AS attisdropped, true AS attislocal,
 	0 AS attinhcount, CASE WHEN t.typcategory = 'S' THEN 100 ELSE 0 END::UINTEGER AS attcollation, NULL::VARCHAR[] AS attacl, NULL::VARCHAR[] AS attoptions, NULL::VARCHAR[] AS attfdwoptions, NULL::VARCHAR AS attmissingval
 	FROM tw.attribute a JOIN tw.known_type t ON t.oid = a.typid;
 
-CREATE TABLE tw."pg_catalog.pg_description" AS
+CREATE TABLE tw.every_pg_description AS
 	SELECT oid::UINTEGER AS objoid, 1259::UINTEGER AS classoid, 0 AS objsubid, comment AS description FROM tw.relation WHERE comment <> ''
 	UNION ALL SELECT relid, 1259, attnum, comment FROM tw.attribute WHERE comment <> ''
 	UNION ALL SELECT 2200, 2615, 0, 'streams, their dead letters, and views';
+
+-- A session sees what whoever asks may know of.
+CREATE MACRO tw.seen(o) AS NOT list_contains(coalesce(getvariable('tw_hidden')::UINTEGER[], []), o);
+CREATE VIEW tw."pg_catalog.pg_class" AS FROM tw.every_pg_class WHERE tw.seen(oid);
+CREATE VIEW tw."pg_catalog.pg_attribute" AS FROM tw.every_pg_attribute WHERE tw.seen(attrelid);
+CREATE VIEW tw."pg_catalog.pg_description" AS FROM tw.every_pg_description WHERE tw.seen(objoid);
 
 CREATE VIEW tw."pg_catalog.pg_database" AS SELECT 16383::UINTEGER AS oid, getvariable('tw_database')::VARCHAR AS datname, 10::UINTEGER AS datdba, 6 AS encoding, 'c' AS datlocprovider, false AS datistemplate, true AS datallowconn, -1 AS datconnlimit,
 	0::UINTEGER AS datfrozenxid, 0::UINTEGER AS datminmxid, 1663::UINTEGER AS dattablespace, 'C' AS datcollate, 'C' AS datctype, NULL::VARCHAR AS daticulocale, NULL::VARCHAR AS datcollversion, NULL::VARCHAR[] AS datacl, 12000::UINTEGER AS datlastsysoid;
@@ -82,7 +88,7 @@ CREATE TABLE tw."pg_catalog.pg_timezone_abbrevs" AS SELECT 'UTC' AS abbrev, '00:
 
 CREATE VIEW tw.visible AS SELECT c.oid, n.nspname, c.relname, c.relkind, c.relnamespace FROM tw."pg_catalog.pg_class" c JOIN tw."pg_catalog.pg_namespace" n ON n.oid = c.relnamespace;
 CREATE VIEW tw."pg_catalog.pg_tables" AS SELECT nspname AS schemaname, relname AS tablename, 'tailwater' AS tableowner, NULL::VARCHAR AS tablespace, false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity FROM tw.visible WHERE relkind = 'r';
-CREATE VIEW tw."pg_catalog.pg_views" AS SELECT r.schema AS schemaname, r.relname AS viewname, 'tailwater' AS viewowner, r.definition FROM tw.relation r WHERE r.relkind = 'v';
+CREATE VIEW tw."pg_catalog.pg_views" AS SELECT r.schema AS schemaname, r.relname AS viewname, 'tailwater' AS viewowner, r.definition FROM tw.relation r WHERE r.relkind = 'v' AND tw.seen(r.oid);
 CREATE VIEW tw."pg_catalog.pg_stat_user_tables" AS SELECT oid AS relid, nspname AS schemaname, relname, 0::BIGINT AS seq_scan, 0::BIGINT AS seq_tup_read, NULL::BIGINT AS idx_scan, NULL::BIGINT AS idx_tup_fetch, 0::BIGINT AS n_tup_ins, 0::BIGINT AS n_tup_upd, 0::BIGINT AS n_tup_del, 0::BIGINT AS n_tup_hot_upd,
 	0::BIGINT AS n_live_tup, 0::BIGINT AS n_dead_tup, 0::BIGINT AS n_mod_since_analyze, NULL::TIMESTAMP AS last_vacuum, NULL::TIMESTAMP AS last_autovacuum, NULL::TIMESTAMP AS last_analyze, NULL::TIMESTAMP AS last_autoanalyze, 0::BIGINT AS vacuum_count, 0::BIGINT AS autovacuum_count, 0::BIGINT AS analyze_count, 0::BIGINT AS autoanalyze_count
 	FROM tw.visible WHERE relkind = 'r' AND relnamespace IN (2200, 16384);

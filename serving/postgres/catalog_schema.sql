@@ -42,12 +42,12 @@ CREATE TABLE tw.own AS SELECT CASE name WHEN 'pg_type' THEN 1247 WHEN 'pg_attrib
 	WHEN 'pg_description' THEN 2609 WHEN 'pg_am' THEN 2601 WHEN 'pg_rewrite' THEN 2618 WHEN 'pg_trigger' THEN 2620 WHEN 'pg_namespace' THEN 2615 WHEN 'pg_extension' THEN 3079 WHEN 'pg_collation' THEN 3456 WHEN 'pg_tablespace' THEN 1213
 	WHEN 'pg_foreign_data_wrapper' THEN 2328 WHEN 'pg_foreign_server' THEN 1417 WHEN 'pg_language' THEN 2612 WHEN 'pg_policy' THEN 3256 WHEN 'pg_publication' THEN 6104 WHEN 'pg_operator' THEN 2617 WHEN 'pg_index' THEN 2610
 	ELSE 12000 + row_number() OVER (ORDER BY schema, name) END::UINTEGER AS oid, schema, name, view
-	FROM (SELECT string_split(table_name, '.')[1] AS schema, string_split(table_name, '.')[2] AS name, table_type = 'VIEW' AS view FROM information_schema.tables
+	FROM (SELECT string_split(table_name, '.')[1] AS schema, string_split(table_name, '.')[2] AS name, table_type = 'VIEW' AND NOT table_name IN ('pg_catalog.pg_class', 'pg_catalog.pg_attribute', 'pg_catalog.pg_description') AS view FROM information_schema.tables
 		WHERE table_schema = 'tw' AND contains(table_name, '.') AND NOT regexp_matches(table_name, 'explode|_to_table|keywords|ancestors|_tree|get_'));
-INSERT INTO tw."pg_catalog.pg_class" BY NAME SELECT oid, name AS relname, CASE schema WHEN 'pg_catalog' THEN 11 ELSE 13000 END AS relnamespace, 0 AS reltype, 0 AS reloftype, 10 AS relowner, CASE WHEN view THEN 0 ELSE 2 END AS relam, oid AS relfilenode, 0 AS reltablespace, 0 AS relpages, -1 AS reltuples,
+INSERT INTO tw.every_pg_class BY NAME SELECT oid, name AS relname, CASE schema WHEN 'pg_catalog' THEN 11 ELSE 13000 END AS relnamespace, 0 AS reltype, 0 AS reloftype, 10 AS relowner, CASE WHEN view THEN 0 ELSE 2 END AS relam, oid AS relfilenode, 0 AS reltablespace, 0 AS relpages, -1 AS reltuples,
 	0 AS relallvisible, 0 AS reltoastrelid, false AS relhasindex, false AS relisshared, 'p' AS relpersistence, CASE WHEN view THEN 'v' ELSE 'r' END AS relkind, 0 AS relnatts, 0 AS relchecks, false AS relhasrules, false AS relhastriggers, false AS relhassubclass, false AS relrowsecurity,
 	false AS relforcerowsecurity, true AS relispopulated, 'n' AS relreplident, false AS relispartition, 0 AS relrewrite FROM tw.own;
-INSERT INTO tw."pg_catalog.pg_attribute" BY NAME SELECT o.oid AS attrelid, c.column_name AS attname, t.oid AS atttypid, -1 AS attstattarget, t.typlen AS attlen, c.ordinal_position AS attnum, 0 AS attndims, -1 AS attcacheoff, -1 AS atttypmod, false AS attbyval, 'i' AS attalign, 'p' AS attstorage, '' AS attcompression,
+INSERT INTO tw.every_pg_attribute BY NAME SELECT o.oid AS attrelid, c.column_name AS attname, t.oid AS atttypid, -1 AS attstattarget, t.typlen AS attlen, c.ordinal_position AS attnum, 0 AS attndims, -1 AS attcacheoff, -1 AS atttypmod, false AS attbyval, 'i' AS attalign, 'p' AS attstorage, '' AS attcompression,
 	false AS attnotnull, false AS atthasdef, false AS atthasmissing, '' AS attidentity, '' AS attgenerated, false AS attisdropped, true AS attislocal, 0 AS attinhcount, 0 AS attcollation
 	FROM tw.own o JOIN information_schema.columns c ON c.table_schema = 'tw' AND c.table_name = o.schema || '.' || o.name
 	JOIN tw.known_type t ON t.typname = CASE c.data_type WHEN 'UINTEGER' THEN 'oid' WHEN 'VARCHAR' THEN 'text' WHEN 'SMALLINT' THEN 'int2' WHEN 'INTEGER' THEN 'int4' WHEN 'BIGINT' THEN 'int8' WHEN 'BOOLEAN' THEN 'bool' WHEN 'FLOAT' THEN 'float4' WHEN 'TIMESTAMP' THEN 'timestamp'
@@ -119,7 +119,7 @@ CREATE MACRO tw_regnamespace_text(v) AS coalesce((SELECT max(k.nspname) FROM tw.
 CREATE MACRO tw_regrole_text(v) AS tw_pg_get_userbyid(v);
 
 -- What relations are, and who may read them.
-CREATE MACRO tw_definition(o) AS (SELECT max(r.definition) FROM tw.relation r WHERE r.oid = o AND r.relkind = 'v');
+CREATE MACRO tw_definition(o) AS (SELECT max(r.definition) FROM tw.relation r WHERE r.oid = o AND r.relkind = 'v' AND tw.seen(r.oid));
 CREATE MACRO tw_pg_get_viewdef(v) AS tw_definition(tw_to_oid(v)), (v, p) AS tw_definition(tw_to_oid(v));
 CREATE MACRO tw_is_visible(o) AS o::BIGINT < 16000 OR EXISTS (SELECT 1 FROM tw."pg_catalog.pg_class" k WHERE k.oid = o AND k.relnamespace IN (11, 2200));
 CREATE MACRO tw_pg_table_is_visible(o) AS EXISTS (SELECT 1 FROM tw."pg_catalog.pg_class" k WHERE k.oid = o AND k.relnamespace IN (11, 2200));

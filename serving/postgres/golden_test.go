@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,18 +72,21 @@ func answer(t *testing.T, c *pgconn.PgConn, e entry) string {
 		fmt.Fprintf(&sb, "%s:%d", f.Name, f.DataTypeOID)
 	}
 	sb.WriteByte('\n')
+	var rows []string
 	for rr.NextRow() {
+		values := make([]string, len(rr.Values()))
 		for i, v := range rr.Values() {
-			if i > 0 {
-				sb.WriteByte('|')
-			}
+			values[i] = strings.ReplaceAll(string(v), "\n", `\n`)
 			if v == nil {
-				sb.WriteString("∅")
+				values[i] = "∅"
 			}
-			sb.WriteString(strings.ReplaceAll(string(v), "\n", `\n`))
 		}
-		sb.WriteByte('\n')
+		rows = append(rows, strings.Join(values, "|")+"\n")
 	}
+	if !strings.Contains(strings.ToLower(e.sql), "order by") {
+		slices.Sort(rows) // whoever asks for no order gets any
+	}
+	sb.WriteString(strings.Join(rows, ""))
 	_, err := rr.Close()
 	if mrr != nil && err == nil {
 		err = mrr.Close()

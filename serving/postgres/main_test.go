@@ -205,20 +205,23 @@ type rig struct {
 	addr    string
 }
 
-func newRig(t testing.TB, change func(*Config)) *rig {
+func newRig(t testing.TB, change func(*Config, *Backend)) *rig {
 	t.Helper()
 	r := &rig{queries: newTestQueries(t)}
 	c, err := NewCatalog(t.Context(), testRelations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Queries: r.queries, Catalog: c, Concurrency: 4, Timeout: 20 * time.Second, MaxRows: 2_000_000}
+	cfg := Config{Timeout: 20 * time.Second, MaxRows: 2_000_000}
+	backend := Backend{Queries: r.queries, Catalog: c}
 	if change != nil {
-		change(&cfg)
+		change(&cfg, &backend)
 	}
+	cfg.Secured = backend.Authentication != nil
 	if r.Server, err = NewServer(cfg); err != nil {
 		t.Fatal(err)
 	}
+	r.Open(backend)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ type metrics struct {
 	seconds     *prometheus.HistogramVec
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
+func newMetrics() *metrics {
+	return &metrics{
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tailwater_postgres_connections", Help: "Sessions of the Postgres protocol.",
 		}),
@@ -22,13 +22,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16), // 1 ms to 33 s
 		}, []string{"kind"}),
 	}
-	if r == nil {
-		return m, nil
-	}
-	for _, c := range []prometheus.Collector{m.connections, m.statements, m.seconds} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.connections, m.statements, m.seconds}
 }

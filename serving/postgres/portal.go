@@ -97,13 +97,12 @@ func (ss *session) run1(p *portal, max int64) error {
 	defer ss.running(nil)
 	limit := time.AfterFunc(ss.settings.timeout(), func() { p.cancel(errTimeout) })
 	defer limit.Stop()
-	if p.statement.kind != kindSession {
-		select {
-		case ss.server.slots <- struct{}{}:
-			defer func() { <-ss.server.slots }()
-		case <-p.ctx.Done():
-			return context.Cause(p.ctx)
+	if p.statement.kind != kindSession && ss.Acquire != nil {
+		release, err := ss.Acquire(p.ctx)
+		if err != nil {
+			return err
 		}
+		defer release()
 	}
 	if err := p.start(); err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,28 +48,37 @@ type Authentication interface {
 	Authenticated(ctx context.Context, user string) (context.Context, error)
 }
 
-// Config says what a server serves and to whom.
+// Config says how a server listens.
 type Config struct {
-	Queries Queries
-	Catalog *Catalog
-	// Authentication, if nil, lets everybody in under any name: only for
-	// listeners on loopback.
-	Authentication Authentication
-	// TLS, unless nil, encrypts connections of clients that ask. With
-	// authentication, those that do not ask are refused beyond loopback.
+	// Secured says that authentication is on. Without it everybody is let in under
+	// any name, and only loopback is served, unless Exposed says that something else
+	// keeps strangers out.
+	Secured, Exposed bool
+	// TLS, unless nil, encrypts connections of clients that ask. Where it is set,
+	// those that do not ask are refused beyond loopback.
 	TLS *tls.Config
 	// Connections is how many clients may be connected at once.
 	Connections int
-	// Concurrency is how many statements run at once; more wait.
-	Concurrency int
 	// Timeout bounds each statement; statement_timeout can only shorten it.
 	Timeout time.Duration
 	// MaxRows is how many rows one statement may give.
 	MaxRows int64
 	// Idle is how long a session may be silent.
-	Idle     time.Duration
-	Register prometheus.Registerer // nil: no metrics
-	Logger   *slog.Logger          // nil discards
+	Idle   time.Duration
+	Logger *slog.Logger // nil discards
+}
+
+// A Backend is what a server reads from.
+type Backend struct {
+	Queries Queries
+	Catalog *Catalog
+	// Authentication is set if the server is Secured.
+	Authentication Authentication
+	// Acquire waits for the turn of a statement; whoever got one calls release. nil
+	// lets all statements run.
+	Acquire func(ctx context.Context) (release func(), err error)
+	// Sees reports whether whoever asks may know of a table; nil shows all.
+	Sees func(ctx context.Context, table string) bool
 }
 
 // Defaults that need a reason: a session holds some 100 KB, and pools of dashboards
@@ -86,11 +96,12 @@ const Version = "15.0 (Tailwater)"
 // Database is the only one.
 const Database = "tailwater"
 
-// A Server accepts connections. Serve may be called for several listeners.
+// A Server accepts connections. Serve may be called for several listeners. Until
+// Open is called, clients are told that the server is starting.
 type Server struct {
 	cfg     Config
+	backend atomic.Pointer[Backend]
 	mocker  *mocker
-	slots   chan struct{} // of running statements
 	metrics *metrics
 
 	mu        sync.Mutex
@@ -113,18 +124,20 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Idle <= 0 {
 		cfg.Idle = defaultIdle
 	}
-	if cfg.Queries == nil || cfg.Catalog == nil || cfg.Timeout <= 0 || cfg.MaxRows <= 0 || cfg.Concurrency <= 0 {
-		return nil, errors.New("postgres: queries, catalogue, timeout, rows and concurrency are needed")
-	}
-	m, err := newMetrics(cfg.Register)
-	if err != nil {
-		return nil, fmt.Errorf("postgres: %w", err)
+	if cfg.Timeout <= 0 || cfg.MaxRows <= 0 {
+		return nil, errors.New("postgres: a time limit and a number of rows are needed")
 	}
 	return &Server{
-		cfg: cfg, mocker: newMocker(), slots: make(chan struct{}, cfg.Concurrency), metrics: m,
+		cfg: cfg, mocker: newMocker(), metrics: newMetrics(),
 		listeners: map[net.Listener]struct{}{}, sessions: map[uint32]*session{}, conns: map[net.Conn]struct{}{},
 	}, nil
 }
+
+// Open lets sessions in, as soon as the backend is ready.
+func (s *Server) Open(b Backend) { s.backend.Store(&b) }
+
+// Metrics are the server's own.
+func (s *Server) Metrics() []prometheus.Collector { return s.metrics.all() }
 
 // ErrNotLoopback says that everybody on the network could read.
 var ErrNotLoopback = errors.New("without authentication only loopback is served: create a key, or listen on 127.0.0.1")
@@ -134,7 +147,7 @@ var ErrNotLoopback = errors.New("without authentication only loopback is served:
 // reachable from elsewhere.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
-	if s.cfg.Authentication == nil && !loopback(l.Addr()) {
+	if !s.cfg.Secured && !s.cfg.Exposed && !loopback(l.Addr()) {
 		return fmt.Errorf("%s: %w", l.Addr(), ErrNotLoopback)
 	}
 	s.mu.Lock()

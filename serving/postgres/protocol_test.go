@@ -220,7 +220,7 @@ func TestABlockAnswersAtOneCutAndFailsAsAWhole(t *testing.T) {
 }
 
 func TestSCRAMLetsInWhoKnowsThePassword(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Authentication = users{"ana": "secret", "bob": "other"} })
+	r := newRig(t, func(_ *Config, b *Backend) { b.Authentication = users{"ana": "secret", "bob": "other"} })
 	c := connect(t, "postgres://ana:secret@"+r.addr+"/tailwater")
 	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil {
 		t.Fatal(err)
@@ -245,7 +245,7 @@ func TestSCRAMLetsInWhoKnowsThePassword(t *testing.T) {
 }
 
 func TestAnUnknownUserIsAskedLikeAKnownOne(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Authentication = users{"ana": "secret"} })
+	r := newRig(t, func(_ *Config, b *Backend) { b.Authentication = users{"ana": "secret"} })
 	challenge := func(user string) string {
 		conn, err := net.Dial("tcp", r.addr)
 		if err != nil {
@@ -278,7 +278,7 @@ func TestAnUnknownUserIsAskedLikeAKnownOne(t *testing.T) {
 }
 
 func TestTLSIsOfferedToThoseWhoAsk(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.TLS = selfSigned(t) })
+	r := newRig(t, func(c *Config, _ *Backend) { c.TLS = selfSigned(t) })
 	c := connect(t, r.url("sslmode=require"))
 	var ssl bool
 	if err := c.QueryRow(t.Context(), "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").Scan(&ssl); err != nil || !ssl {
@@ -288,7 +288,7 @@ func TestTLSIsOfferedToThoseWhoAsk(t *testing.T) {
 }
 
 func TestDataBeforeTheHandshakeIsRefused(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.TLS = selfSigned(t) })
+	r := newRig(t, func(c *Config, _ *Backend) { c.TLS = selfSigned(t) })
 	conn, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -342,7 +342,7 @@ func TestStatementTimeoutIsHonoured(t *testing.T) {
 }
 
 func TestAClientThatLeavesEndsItsStatement(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Concurrency = 1 })
+	r := newRig(t, oneAtATime)
 	c := connect(t, r.url(""))
 	raw, err := c.PgConn().Hijack()
 	if err != nil {
@@ -360,8 +360,39 @@ func TestAClientThatLeavesEndsItsStatement(t *testing.T) {
 	}
 }
 
+// oneAtATime lets one statement run.
+func oneAtATime(_ *Config, b *Backend) {
+	slot := make(chan struct{}, 1)
+	b.Acquire = func(ctx context.Context) (func(), error) {
+		select {
+		case slot <- struct{}{}:
+			return func() { <-slot }, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func TestTheCatalogueShowsWhatWhoeverAsksMaySee(t *testing.T) {
+	r := newRig(t, func(_ *Config, b *Backend) {
+		b.Sees = func(_ context.Context, table string) bool { return table == "payments" || table == "daily" }
+	})
+	c := connect(t, r.url("default_query_exec_mode=exec"))
+	for sql, want := range map[string]string{
+		"SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relnamespace IN (2200, 16384)":                            "daily,payments",
+		"SELECT string_agg(DISTINCT table_name, ',' ORDER BY table_name) FROM information_schema.columns WHERE table_schema = 'public'": "daily,payments",
+		"SELECT string_agg(tablename, ',') FROM pg_tables WHERE schemaname = 'public'":                                                  "payments",
+		"SELECT coalesce(to_regclass('orders')::text, 'none')":                                                                          "none",
+	} {
+		var got string
+		if err := c.QueryRow(t.Context(), sql).Scan(&got); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", sql, got, err, want)
+		}
+	}
+}
+
 func TestConnectionsAreLimited(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Connections = 2 })
+	r := newRig(t, func(c *Config, _ *Backend) { c.Connections = 2 })
 	connect(t, r.url(""))
 	connect(t, r.url(""))
 	if _, err := pgx.Connect(t.Context(), r.url("")); state(err) != codeTooManyClients {
@@ -370,7 +401,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 }
 
 func TestAnIdleSessionIsEnded(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Idle = 50 * time.Millisecond })
+	r := newRig(t, func(c *Config, _ *Backend) { c.Idle = 50 * time.Millisecond })
 	c := connect(t, r.url(""))
 	m, err := c.PgConn().Frontend().Receive()
 	if e, ok := m.(*pgproto3.ErrorResponse); !ok || e.Code != codeIdle {
@@ -383,6 +414,25 @@ func TestANodeThatRecoversSaysSo(t *testing.T) {
 	starting := fmt.Errorf("%w: applying the log", serving.ErrNotReady)
 	r.queries.ready.Store(&starting)
 	if _, err := pgx.Connect(t.Context(), r.url("")); state(err) != codeNotReady {
+		t.Error(err)
+	}
+}
+
+func TestAServerThatIsNotOpenSaysThatItStarts(t *testing.T) {
+	s, err := NewServer(Config{Timeout: time.Second, MaxRows: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	if _, err := pgx.Connect(t.Context(), "postgres://ana@"+l.Addr().String()+"/tailwater"); state(err) != codeNotReady {
+		t.Error(err)
+	}
+	if err := errors.Join(s.Shutdown(t.Context()), <-served); err != nil {
 		t.Error(err)
 	}
 }

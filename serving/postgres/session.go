@@ -25,6 +25,7 @@ const (
 // for interrupt.
 type session struct {
 	server *Server
+	*Backend
 	in     *inbox
 	out    *writer
 	secure bool
@@ -36,6 +37,7 @@ type session struct {
 	database    string
 	started     time.Time
 	settings    *settings
+	hidden      []string // object ids of tables that whoever asks may not know of
 
 	tx         byte      // 'I' idle, 'T' in a block, 'E' in a block that failed
 	cut        event.Cut // of the block's first answer
@@ -50,16 +52,16 @@ type session struct {
 }
 
 // newSession begins a session; its reader runs until the connection ends.
-func (s *Server) newSession(g *greeting, w *writer, user string) (*session, *wireError) {
+func (s *Server) newSession(g *greeting, w *writer, user string, b *Backend) (*session, *wireError) {
 	ctx := context.Background()
-	if s.cfg.Authentication != nil {
+	if s.cfg.Secured {
 		var err error
-		if ctx, err = s.cfg.Authentication.Authenticated(ctx, user); err != nil {
+		if ctx, err = b.Authentication.Authenticated(ctx, user); err != nil {
 			return nil, &wireError{fatal: true, code: codeAuthorization, message: err.Error()}
 		}
 	}
 	ss := &session{
-		server: s, in: newInbox(), out: w, secure: g.secure, user: user, database: firstOf(g.options["database"], user), started: time.Now(),
+		server: s, Backend: b, in: newInbox(), out: w, secure: g.secure, user: user, database: firstOf(g.options["database"], user), started: time.Now(),
 		tx: 'I', statements: map[string]*statement{}, portals: map[string]*portal{},
 	}
 	ss.base, ss.end = context.WithCancel(ctx)
@@ -68,6 +70,7 @@ func (s *Server) newSession(g *greeting, w *writer, user string) (*session, *wir
 		ss.end()
 		return nil, fatal
 	}
+	ss.hidden = b.hidden(ctx)
 	go ss.in.fill(g.r, func() {
 		ss.mu.Lock()
 		ss.leaver = errClientGone

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/tailwater/tailwater/serving"
 )
 
 // Codes of the packets that may come first.
@@ -124,21 +126,25 @@ func (s *Server) login(g *greeting, w *writer) (*session, *wireError) {
 		return nil, &wireError{fatal: true, code: codeAuthorization, message: "no PostgreSQL user name specified in startup packet"}
 	}
 	s.negotiate(g, w)
-	if s.cfg.Authentication != nil {
-		if s.cfg.TLS != nil && !g.secure && !loopback(g.conn.RemoteAddr()) {
-			return nil, &wireError{fatal: true, code: codeAuthorization, message: "this server takes encrypted connections only", hint: "connect with sslmode=require"}
-		}
-		if fatal := s.authenticate(g, w, user); fatal != nil {
+	if s.cfg.TLS != nil && !g.secure && !loopback(g.conn.RemoteAddr()) {
+		return nil, &wireError{fatal: true, code: codeAuthorization, message: "this server takes encrypted connections only", hint: "connect with sslmode=require"}
+	}
+	backend := s.backend.Load()
+	if backend == nil {
+		return nil, starting(serving.ErrNotReady)
+	}
+	if s.cfg.Secured {
+		if fatal := s.authenticate(g, w, user, backend.Authentication); fatal != nil {
 			return nil, fatal
 		}
 	}
 	if name := firstOf(g.options["database"], user); name != Database && name != user && name != "postgres" {
 		return nil, &wireError{fatal: true, code: codeNoDatabase, message: fmt.Sprintf("database %q does not exist", name), hint: "there is one database, " + Database}
 	}
-	if err := s.cfg.Queries.Ready(); err != nil {
-		return nil, &wireError{fatal: true, code: codeNotReady, message: "the database system is starting up", detail: err.Error()}
+	if err := backend.Queries.Ready(); err != nil {
+		return nil, starting(err)
 	}
-	ss, fatal := s.newSession(g, w, user)
+	ss, fatal := s.newSession(g, w, user, backend)
 	if fatal == nil {
 		fatal = s.enter(ss)
 	}
@@ -148,6 +154,10 @@ func (s *Server) login(g *greeting, w *writer) (*session, *wireError) {
 	w.send(&pgproto3.AuthenticationOk{})
 	ss.welcome()
 	return ss, nil
+}
+
+func starting(why error) *wireError {
+	return &wireError{fatal: true, code: codeNotReady, message: "the database system is starting up", detail: why.Error()}
 }
 
 // negotiate tells a client that speaks a later minor version, or asks for options
@@ -167,8 +177,8 @@ func (s *Server) negotiate(g *greeting, w *writer) {
 
 // authenticate runs SCRAM. Whether the user is unknown or the password wrong is
 // not told, by no byte and no step.
-func (s *Server) authenticate(g *greeting, w *writer, user string) *wireError {
-	verifier, known := s.cfg.Authentication.Verifier(user)
+func (s *Server) authenticate(g *greeting, w *writer, user string, a Authentication) *wireError {
+	verifier, known := a.Verifier(user)
 	if !known {
 		verifier = s.mocker.verifier(user)
 	}

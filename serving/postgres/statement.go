@@ -75,7 +75,7 @@ func (ss *session) plan(p piece, oids []uint32, prepare bool) (*statement, error
 	if n > maxParameters {
 		return nil, &wireError{code: codeUnknownParameter, message: fmt.Sprintf("there is no parameter $%d", n)}
 	}
-	if ss.server.cfg.Catalog.concerns(p) {
+	if ss.Catalog.concerns(p) {
 		st, err := ss.catalogueStatement(p, oids, prepare)
 		if err == nil || !isUnknownTable(err) {
 			return st, err
@@ -110,7 +110,7 @@ func (ss *session) dataStatement(p piece, oids []uint32, prepare bool) (*stateme
 	}
 	ctx, done := ss.limited()
 	defer done()
-	prepared, err := ss.server.cfg.Queries.Prepare(ctx, sql)
+	prepared, err := ss.Queries.Prepare(ctx, sql)
 	if err != nil {
 		return nil, because(ctx, err)
 	}
@@ -150,7 +150,7 @@ func (ss *session) data(ctx context.Context, sql string, args []argument) (*sour
 	if ss.tx == 'T' {
 		r.At = ss.cut
 	}
-	a, err := ss.server.cfg.Queries.SQL(ctx, r)
+	a, err := ss.Queries.SQL(ctx, r)
 	if err != nil {
 		return nil, because(ctx, err)
 	}
