@@ -52,7 +52,7 @@ const userOID = 16_400
 
 // common are functions that the catalogue has and that statements over data call
 // too: they do not tell one from the other.
-const common = `format age parse_ident array_remove array_to_string array_length array_upper array_lower array_position cardinality to_char quote_ident quote_literal
+const common = `format age parse_ident array_remove array_to_string array_length array_upper array_lower array_position setting cardinality to_char quote_ident quote_literal
 	quote_nullable user series generate_series`
 
 // NewCatalog makes the catalogue of relations.

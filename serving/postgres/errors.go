@@ -46,6 +46,7 @@ const (
 	codeUnknownTable      = "42P01"
 	codeUnknownParameter  = "42P02"
 	codeUnknownSetting    = "42704"
+	codeFixedSetting      = "55P02"
 	codeOutOfMemory       = "53200"
 	codeTooManyClients    = "53300"
 	codeBusy              = "53400"
@@ -164,6 +165,7 @@ var engineCodes = []struct {
 	code  string
 }{
 	{regexp.MustCompile(`(?i)^(parser error: )?syntax error`), codeSyntax},
+	{regexp.MustCompile(`unrecognized configuration parameter`), codeUnknownSetting},
 	{regexp.MustCompile(`(?i)best candidate function`), codeAmbiguousFunction},
 	{regexp.MustCompile(`(?i)ambiguous`), codeAmbiguous},
 	{regexp.MustCompile(`(?i)must appear in the GROUP BY|GROUP BY clause cannot contain|aggregate`), codeGrouping},

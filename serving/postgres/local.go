@@ -85,8 +85,14 @@ func (ss *session) settingStatement(p piece, first string) (*statement, error) {
 		if name == "" {
 			return nil, syntaxError(p, 1)
 		}
+		if _, ok := ss.settings.get(name); !ok && name != "all" && !p.word(2).is(".") {
+			return nil, unknownSetting(name)
+		}
+		if name != "timezone" {
+			name = dotted(p, 1)
+		}
 		return action(p, "RESET", func(ss *session) error {
-			if err := ss.settings.reset(dotted(p, 1)); err != nil {
+			if err := ss.settings.reset(name); err != nil {
 				return err
 			}
 			ss.report(name)
@@ -188,6 +194,11 @@ func (ss *session) setStatement(p piece) (*statement, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !strings.EqualFold(value, "default") {
+		if _, err := ss.settings.valid(name, value); err != nil {
+			return nil, err
+		}
+	}
 	return action(p, "SET", func(ss *session) error {
 		if strings.EqualFold(value, "default") {
 			if err := ss.settings.reset(name); err != nil {
@@ -252,7 +263,7 @@ func (ss *session) showStatement(p piece) (*statement, error) {
 	switch {
 	case name == "":
 		return nil, syntaxError(p, 1)
-	case p.word(1).is("all"):
+	case p.word(1).is("all") && len(p.words) == 2:
 		return rows(p, []string{"name", "setting", "description"}, "SHOW", func(ss *session) ([][]string, error) {
 			var out [][]string
 			for _, s := range known {
@@ -268,14 +279,17 @@ func (ss *session) showStatement(p piece) (*statement, error) {
 	case p.starts("show", "session", "authorization"):
 		name = "session_authorization"
 	}
+	value, ok := ss.settings.get(name)
+	if !ok {
+		return nil, unknownSetting(name)
+	}
 	title := strings.ToLower(name)
 	if k, ok := settingByName[title]; ok {
 		title = k.name
 	}
 	return rows(p, []string{title}, "SHOW", func(ss *session) ([][]string, error) {
-		value, ok := ss.settings.get(name)
-		if !ok {
-			return nil, &wireError{code: codeUnknownSetting, message: fmt.Sprintf("unrecognized configuration parameter %q", name)}
+		if value, ok = ss.settings.get(name); !ok {
+			return nil, unknownSetting(name)
 		}
 		return [][]string{{ss.value(name, value)}}, nil
 	}), nil

@@ -25,20 +25,26 @@ type setting struct {
 // value alone: the one that holds.
 var known = []setting{
 	{name: "application_name", help: "Name of the client"},
+	{name: "array_nulls", value: "on"},
+	{name: "backslash_quote", value: "safe_encoding"},
 	{name: "bytea_output", value: "hex", check: only("hex"), help: "Format of bytea"},
 	{name: "client_encoding", value: "UTF8", check: encoding, help: "Encoding of the client"},
 	{name: "client_min_messages", value: "notice", help: "Least level that is sent to the client"},
 	{name: "DateStyle", value: "ISO, MDY", check: dateStyle, help: "Format of dates"},
+	{name: "default_table_access_method", value: "heap"},
+	{name: "default_tablespace"},
 	{name: "default_transaction_isolation", value: "repeatable read"},
 	{name: "default_transaction_read_only", value: "on", check: readOnly},
 	{name: "default_transaction_deferrable", value: "off"},
 	{name: "escape_string_warning", value: "on"},
 	{name: "extra_float_digits", value: "1"},
+	{name: "idle_session_timeout", value: "0"},
 	{name: "idle_in_transaction_session_timeout", value: "0"},
 	{name: "in_hot_standby", value: "on", fixed: true},
 	{name: "integer_datetimes", value: "on", fixed: true},
 	{name: "IntervalStyle", value: "postgres"},
 	{name: "is_superuser", value: "off", fixed: true},
+	{name: "jit", value: "off"},
 	{name: "lc_collate", value: "C", fixed: true},
 	{name: "lc_ctype", value: "C", fixed: true},
 	{name: "lc_messages", value: "C"},
@@ -49,6 +55,9 @@ var known = []setting{
 	{name: "max_connections", fixed: true},
 	{name: "max_identifier_length", value: "63", fixed: true},
 	{name: "max_index_keys", value: "32", fixed: true},
+	{name: "password_encryption", value: "scram-sha-256"},
+	{name: "plan_cache_mode", value: "auto"},
+	{name: "quote_all_identifiers", value: "off"},
 	{name: "row_security", value: "off"},
 	{name: "search_path", value: `"$user", public`},
 	{name: "server_encoding", value: "UTF8", fixed: true},
@@ -63,6 +72,7 @@ var known = []setting{
 	{name: "transaction_deferrable", value: "off"},
 	{name: "transaction_isolation", value: "repeatable read"},
 	{name: "transaction_read_only", value: "on", check: readOnly},
+	{name: "work_mem", value: "4MB"},
 }
 
 // reported are told to the client at start, and when they change.
@@ -125,22 +135,35 @@ func (s *settings) get(name string) (string, bool) {
 	return v, ok
 }
 
-// set gives a setting its value. Names with a point are the client's own.
-func (s *settings) set(name, value string) *wireError {
-	low := strings.ToLower(name)
-	k, ok := settingByName[low]
+func unknownSetting(name string) *wireError {
+	return &wireError{code: codeUnknownSetting, message: fmt.Sprintf("unrecognized configuration parameter %q", name)}
+}
+
+// valid gives a value as it is kept. Names with a point are the client's own.
+func (s *settings) valid(name, value string) (string, *wireError) {
+	k, ok := settingByName[strings.ToLower(name)]
 	switch {
-	case !ok && strings.Contains(low, "."):
+	case !ok && strings.Contains(name, "."):
 	case !ok:
-		return &wireError{code: codeUnknownSetting, message: fmt.Sprintf("unrecognized configuration parameter %q", name)}
+		return "", unknownSetting(name)
 	case k.fixed:
-		return &wireError{code: "55P02", message: fmt.Sprintf("parameter %q cannot be changed", k.name)}
+		return "", &wireError{code: codeFixedSetting, message: fmt.Sprintf("parameter %q cannot be changed", k.name)}
 	case k.check != nil:
 		kept, err := k.check(value)
 		if err != nil {
-			return &wireError{code: codeInvalidParameter, message: fmt.Sprintf("invalid value for parameter %q: %q", k.name, value), hint: err.Error()}
+			return "", &wireError{code: codeInvalidParameter, message: fmt.Sprintf("invalid value for parameter %q: %q", k.name, value), hint: err.Error()}
 		}
 		value = kept
+	}
+	return value, nil
+}
+
+// set gives a setting its value.
+func (s *settings) set(name, value string) *wireError {
+	low := strings.ToLower(name)
+	value, err := s.valid(name, value)
+	if err != nil {
+		return err
 	}
 	if len(s.values) > len(known)+100 || len(value) > 8<<10 {
 		return &wireError{code: codeTooLarge, message: "too many settings, or too long a value"}
@@ -162,7 +185,7 @@ func (s *settings) reset(name string) *wireError {
 			delete(s.values, low)
 			return nil
 		}
-		return &wireError{code: codeUnknownSetting, message: fmt.Sprintf("unrecognized configuration parameter %q", name)}
+		return unknownSetting(name)
 	}
 	s.values[low] = v
 	return nil
