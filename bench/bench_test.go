@@ -62,13 +62,13 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		"ingest/alone/1", "ingest/alone/1000", "ingest/all/400k", "ingest/all/flat-out", "speed/1000/views-1", "speed/1000/views-10",
 		"landing/dir", "landing/s3", "batch/incremental", "batch/rebuild", "freshness/10k/p50", "freshness/10k/p99",
 		"query/point/clients-1/p50", "query/point/clients-8/p99", "query/top20/clients-1/p50", "query/dashboard/p99",
-		"query/raw/count", "query/raw/newest", "query/raw/all", "transport/arrow", "transport/ndjson", "transport/csv", "transport/json", "restart/20k", "memory/20k",
+		"query/raw/count", "query/raw/newest", "query/raw/all", "transport/arrow", "transport/ndjson", "transport/csv", "transport/json", "postgres/text", "postgres/binary", "restart/20k", "memory/20k",
 	} {
 		if r := got[name]; r.Value <= 0 || r.Unit == "" {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	for _, name := range []string{"ingest/alone/1000", "speed/1000/views-10", "landing/s3", "batch/rebuild", "freshness/10k/p50", "query/point/clients-1/p50", "query/dashboard/p50", "query/raw/key", "transport/arrow"} {
+	for _, name := range []string{"ingest/alone/1000", "speed/1000/views-10", "landing/s3", "batch/rebuild", "freshness/10k/p50", "query/point/clients-1/p50", "query/dashboard/p50", "query/raw/key", "transport/arrow", "postgres/text"} {
 		if r := got[name]; r.Ratio <= 0 || r.LimitIs == "" {
 			t.Errorf("%s has no limit: %+v", name, r)
 		}

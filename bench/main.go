@@ -74,6 +74,7 @@ var measurements = []measurement{
 	{"freshness", "ms from sending an event to seeing it in a view, others sending beside", measureFreshness},
 	{"query", "ms of answers from views, of a dashboard's panels, others sending beside; and of SQL over the raw events", measureQuery},
 	{"transport", "rows a second of a long answer, by format", measureTransport},
+	{"postgres", "s to send rows to a Postgres client, in text and binary", measurePostgres},
 	{"restart", "s from the start of a killed server to its first answer", measureRestart},
 	{"memory", "memory late against early under a steady load", measureMemory},
 }
