@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/serving"
 )
@@ -36,9 +37,9 @@ type Relation struct {
 type Catalog struct {
 	db        *duckdb.DB
 	gate      *serving.Gate
-	relations map[string]string // catalogue name → SELECT
-	macros    map[string]bool   // Postgres' functions that are tw_… here
-	names     map[string]bool   // tables and functions that tell a statement of the catalogue
+	relations map[string][]string // catalogue name → SELECT
+	macros    map[string]bool     // Postgres' functions that are tw_… here
+	names     map[string]bool     // tables and functions that tell a statement of the catalogue
 	begun     time.Time
 	oids      map[string]string // of the relations, by name
 }
@@ -61,7 +62,7 @@ func NewCatalog(ctx context.Context, relations []Relation) (_ *Catalog, err erro
 	if err != nil {
 		return nil, fmt.Errorf("catalogue engine: %w", err)
 	}
-	c := &Catalog{db: db, relations: map[string]string{}, macros: map[string]bool{}, names: map[string]bool{}, begun: time.Now(), oids: map[string]string{}}
+	c := &Catalog{db: db, relations: map[string][]string{}, macros: map[string]bool{}, names: map[string]bool{}, begun: time.Now(), oids: map[string]string{}}
 	for i, r := range relations {
 		c.oids[r.Name] = fmt.Sprint(userOID + i)
 	}
@@ -98,8 +99,9 @@ func (c *Catalog) Close() error { return c.db.Close() }
 // hidden gives the object ids of the relations that whoever asks may not know of.
 func (b *Backend) hidden(ctx context.Context) []string {
 	var oids []string
+	who := access.From(ctx)
 	for name, oid := range b.Catalog.oids {
-		if b.Sees != nil && !b.Sees(ctx, name) {
+		if !who.Sees(name) {
 			oids = append(oids, oid)
 		}
 	}
@@ -107,7 +109,7 @@ func (b *Backend) hidden(ctx context.Context) []string {
 }
 
 // Tables lists what the catalogue has; it makes it the gate's.
-func (c *Catalog) Tables() []string {
+func (c *Catalog) Tables(context.Context) []string {
 	names := make([]string, 0, len(c.relations))
 	for name := range c.relations {
 		names = append(names, name)
@@ -158,9 +160,9 @@ func (c *Catalog) learn(ctx context.Context, conn *duckdb.Conn) error {
 		full := found.Value(i, 0).(string)
 		schema, name, _ := strings.Cut(full, ".")
 		sql := "SELECT * FROM tw." + duckdb.Ident(full)
-		c.relations[full] = sql
+		c.relations[full] = []string{sql}
 		if schema == "pg_catalog" {
-			c.relations[name] = sql
+			c.relations[name] = []string{sql}
 			c.names[name] = true
 		}
 	}

@@ -278,7 +278,7 @@ func replace(n, with map[string]any) {
 func (t *translator) tableFunction(n map[string]any) {
 	f, _ := n["function"].(map[string]any)
 	name := strings.ToLower(str(f, "function_name"))
-	if t.catalog.relations[name] != "" {
+	if t.catalog.relations[name] != nil {
 		delete(n, "function")
 		delete(n, "with_ordinality")
 		n["type"], n["schema_name"], n["table_name"], n["catalog_name"], n["at_clause"] = "BASE_TABLE", "", name, "", nil

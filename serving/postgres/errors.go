@@ -15,6 +15,7 @@ import (
 
 // SQLSTATEs, as Postgres uses them.
 const (
+	codeOK                = "00000"
 	codeProtocol          = "08P01"
 	codeUnsupported       = "0A000"
 	codeInvalidText       = "22P02"

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 )
@@ -87,8 +88,10 @@ func (ss *session) parse(m *pgproto3.Parse) error {
 	if len(pieces) == 1 {
 		p = pieces[0]
 	}
+	begun := time.Now()
 	st, err := ss.plan(p, m.ParameterOIDs, true)
 	if err != nil {
+		ss.record(begun, "Parse", m.Query, -1, err)
 		return err
 	}
 	ss.statements[m.Name] = st

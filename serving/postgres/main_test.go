@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/serving"
 )
@@ -54,7 +55,7 @@ type testQueries struct {
 	user     atomic.Pointer[string] // whose statement came last
 }
 
-func (q *testQueries) Tables() []string {
+func (q *testQueries) Tables(context.Context) []string {
 	var names []string
 	for _, r := range testRelations {
 		names = append(names, r.Name)
@@ -106,13 +107,13 @@ func (q *testQueries) printed(ctx context.Context, sql string, args []serving.Pa
 	if err != nil {
 		return nil, "", err
 	}
-	relations := map[string]string{}
+	relations := map[string][]string{}
 	for _, r := range testRelations {
 		_, name, ok := strings.Cut(r.Name, ".")
 		if !ok {
 			name = r.Name
 		}
-		relations[r.Name] = "SELECT * FROM data." + name
+		relations[r.Name] = []string{"SELECT * FROM data." + name}
 	}
 	printed, err := st.Rewrite(relations)
 	if err != nil {
@@ -122,11 +123,10 @@ func (q *testQueries) printed(ctx context.Context, sql string, args []serving.Pa
 	return c, printed, err
 }
 
-type userKey struct{}
-
 func (q *testQueries) SQL(ctx context.Context, r serving.SQLRequest) (*serving.Answer, error) {
-	user, _ := ctx.Value(userKey{}).(string)
-	q.user.Store(&user)
+	if p := access.From(ctx); p != nil {
+		q.user.Store(&p.Name)
+	}
 	c, sql, err := q.printed(ctx, r.SQL, r.Parameters)
 	if err != nil {
 		return nil, err
@@ -258,13 +258,17 @@ type users map[string]string
 func (u users) Verifier(user string) (Verifier, bool) {
 	password, ok := u[user]
 	if !ok {
-		return Verifier{}, false
+		return verifierOf("decoy of " + user), false
 	}
 	return verifierOf(password), true
 }
 
 func (u users) Authenticated(ctx context.Context, user string) (context.Context, error) {
-	return context.WithValue(ctx, userKey{}, user), nil
+	p := &access.Principal{Name: user, Roles: []access.Role{access.Query}}
+	if user == "narrow" {
+		p.Tables, p.Limits.Rows = []string{"payments", "daily"}, 10
+	}
+	return access.With(ctx, p), nil
 }
 
 func verifierOf(password string) Verifier {

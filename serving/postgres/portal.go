@@ -47,6 +47,7 @@ type portal struct {
 	columns []column          // of source; they stay when it is closed
 	batch   arrow.RecordBatch // what of it was not taken yet; nil if nothing
 	given   int64             // rows in all
+	bytes   int64
 }
 
 func (ss *session) portal(st *statement, args []argument, formats []int16) *portal {
@@ -75,13 +76,16 @@ func (ss *session) execute(p *portal, max int64) error {
 		}
 		p.close()
 	}
-	kind, state := p.statement.kind, "00000"
+	kind, state := p.statement.kind, codeOK
 	if err != nil {
 		e, _ := toWire(err)
 		state = e.code
 	}
 	ss.server.metrics.statements.WithLabelValues(kind, state).Inc()
 	ss.server.metrics.seconds.WithLabelValues(kind).Observe(time.Since(begun).Seconds())
+	if kind != kindSession {
+		ss.record(begun, map[bool]string{true: "Query", false: "Execute"}[p.simple], p.statement.sql, p.given, err)
+	}
 	return err
 }
 
@@ -92,6 +96,9 @@ func (ss *session) run1(p *portal, max int64) error {
 	if p.statement.empty() {
 		ss.out.send(&pgproto3.EmptyQueryResponse{})
 		return nil
+	}
+	if err := ss.allowed(); err != nil {
+		return err
 	}
 	ss.running(p.cancel)
 	defer ss.running(nil)
@@ -162,7 +169,7 @@ func (p *portal) take(ctx context.Context, max int64) (arrow.RecordBatch, error)
 		b = b.NewSlice(0, max)
 	}
 	p.given += b.NumRows()
-	if limit := p.session.server.cfg.MaxRows; p.given > limit {
+	if limit := p.session.limits.Rows; p.given > limit {
 		return nil, &wireError{code: codeTooLarge, message: fmt.Sprintf("the result has more than %d rows", limit), hint: "aggregate, filter, or page with LIMIT and OFFSET"}
 	}
 	return b, nil
@@ -192,6 +199,10 @@ func (p *portal) send(max int64) error {
 				out.buf = out.buf[:at]
 				return rows.err
 			}
+			p.bytes += int64(len(out.buf) - at)
+			if limit := p.session.limits.Bytes; limit > 0 && p.bytes > limit {
+				return tooManyBytes(limit)
+			}
 			if len(out.buf) >= flushBytes {
 				if err := out.flush(); err != nil {
 					return err
@@ -202,6 +213,10 @@ func (p *portal) send(max int64) error {
 	}
 	p.session.out.send(&pgproto3.PortalSuspended{})
 	return nil
+}
+
+func tooManyBytes(limit int64) error {
+	return &wireError{code: codeTooLarge, message: fmt.Sprintf("the result has more than %d bytes", limit), hint: "aggregate, filter, or page with LIMIT and OFFSET"}
 }
 
 func (ss *session) complete(tag string) {
@@ -232,6 +247,10 @@ func (p *portal) copyOut() error {
 			line := p.statement.copyFormat.line(rows, i)
 			if rows.err != nil {
 				return rows.err
+			}
+			p.bytes += int64(len(line))
+			if limit := p.session.limits.Bytes; limit > 0 && p.bytes > limit {
+				return tooManyBytes(limit)
 			}
 			out.send(&pgproto3.CopyData{Data: line})
 			if err := out.full(); err != nil {

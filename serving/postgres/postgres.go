@@ -40,11 +40,13 @@ type Queries interface {
 
 // Authentication knows who may come in. It may be used by many goroutines.
 type Authentication interface {
-	// Verifier gives what proves the password of a user; false if there is no such
-	// user, or none that may query.
+	// Verifier gives what proves the password of a user. For one that is none it gives
+	// false and a verifier that nothing satisfies, always the same: an exchange with it
+	// tells nobody which users there are.
 	Verifier(user string) (Verifier, bool)
 	// Authenticated gives the context in which the user's statements run, after
-	// the proof held. An error's text is shown to the client.
+	// the proof held, and again before each statement: it refuses a user who may not
+	// ask any more. The error's text is shown to the client.
 	Authenticated(ctx context.Context, user string) (context.Context, error)
 }
 
@@ -77,8 +79,9 @@ type Backend struct {
 	// Acquire waits for the turn of a statement; whoever got one calls release. nil
 	// lets all statements run.
 	Acquire func(ctx context.Context) (release func(), err error)
-	// Sees reports whether whoever asks may know of a table; nil shows all.
-	Sees func(ctx context.Context, table string) bool
+	// Audit is told of every statement and every login that was denied, if the
+	// server is Secured; it may be nil.
+	Audit serving.Audit
 }
 
 // Defaults that need a reason: a session holds some 100 KB, and pools of dashboards
@@ -101,7 +104,6 @@ const Database = "tailwater"
 type Server struct {
 	cfg     Config
 	backend atomic.Pointer[Backend]
-	mocker  *mocker
 	metrics *metrics
 
 	mu        sync.Mutex
@@ -124,11 +126,15 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Idle <= 0 {
 		cfg.Idle = defaultIdle
 	}
+	if cfg.TLS != nil {
+		cfg.TLS = cfg.TLS.Clone()
+		cfg.TLS.NextProtos = []string{"postgresql"} // what clients ask for, if they do
+	}
 	if cfg.Timeout <= 0 || cfg.MaxRows <= 0 {
 		return nil, errors.New("postgres: a time limit and a number of rows are needed")
 	}
 	return &Server{
-		cfg: cfg, mocker: newMocker(), metrics: newMetrics(),
+		cfg: cfg, metrics: newMetrics(),
 		listeners: map[net.Listener]struct{}{}, sessions: map[uint32]*session{}, conns: map[net.Conn]struct{}{},
 	}, nil
 }

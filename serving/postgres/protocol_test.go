@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,6 +246,62 @@ func TestSCRAMLetsInWhoKnowsThePassword(t *testing.T) {
 	}
 }
 
+func TestAUserWhoIsRevokedIsOut(t *testing.T) {
+	all := &revocable{users: users{"ana": "secret", "narrow": "secret"}}
+	var audit entries
+	r := newRig(t, func(_ *Config, b *Backend) { b.Authentication, b.Audit = all, &audit })
+	narrow := connect(t, "postgres://narrow:secret@"+r.addr+"/tailwater")
+	if _, err := narrow.Exec(t.Context(), "SELECT id FROM payments"); state(err) != codeTooLarge {
+		t.Errorf("a limit of 10 rows: %v", err)
+	}
+	c := connect(t, "postgres://ana:secret@"+r.addr+"/tailwater")
+	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil {
+		t.Fatal(err)
+	}
+	all.revoked.Store(true)
+	if _, err := c.Exec(t.Context(), "SELECT 2"); state(err) != codeAuthorization || !c.IsClosed() {
+		t.Errorf("after the key was revoked: %v", err)
+	}
+	if _, err := pgx.Connect(t.Context(), "postgres://ana:wrong@"+r.addr+"/tailwater"); state(err) != codePassword {
+		t.Error(err)
+	}
+	want := "narrow Query aborted 54000, ana Query ok 00000, ana Query denied 28000, ana login denied 28P01"
+	if got := audit.String(); got != want {
+		t.Errorf("the audit log has %q, want %q", got, want)
+	}
+}
+
+// revocable are users that are all revoked at once.
+type revocable struct {
+	users
+	revoked atomic.Bool
+}
+
+func (r *revocable) Authenticated(ctx context.Context, user string) (context.Context, error) {
+	if r.revoked.Load() {
+		return nil, errors.New("the key was revoked")
+	}
+	return r.users.Authenticated(ctx, user)
+}
+
+// entries are an audit log.
+type entries struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (e *entries) Record(a serving.AuditEntry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, strings.Join([]string{a.Principal, a.Action, a.Outcome, a.Code}, " "))
+}
+
+func (e *entries) String() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return strings.Join(e.list, ", ")
+}
+
 func TestAnUnknownUserIsAskedLikeAKnownOne(t *testing.T) {
 	r := newRig(t, func(_ *Config, b *Backend) { b.Authentication = users{"ana": "secret"} })
 	challenge := func(user string) string {
@@ -374,10 +432,8 @@ func oneAtATime(_ *Config, b *Backend) {
 }
 
 func TestTheCatalogueShowsWhatWhoeverAsksMaySee(t *testing.T) {
-	r := newRig(t, func(_ *Config, b *Backend) {
-		b.Sees = func(_ context.Context, table string) bool { return table == "payments" || table == "daily" }
-	})
-	c := connect(t, r.url("default_query_exec_mode=exec"))
+	r := newRig(t, func(_ *Config, b *Backend) { b.Authentication = users{"narrow": "secret"} })
+	c := connect(t, "postgres://narrow:secret@"+r.addr+"/tailwater?default_query_exec_mode=exec")
 	for sql, want := range map[string]string{
 		"SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class WHERE relnamespace IN (2200, 16384)":                            "daily,payments",
 		"SELECT string_agg(DISTINCT table_name, ',' ORDER BY table_name) FROM information_schema.columns WHERE table_schema = 'public'": "daily,payments",

@@ -23,29 +23,6 @@ type Verifier struct {
 // mechanism is the only one: it needs no channel binding, and sends no password.
 const mechanism = "SCRAM-SHA-256"
 
-// mockIterations is what Postgres uses, and so what most verifiers have: an
-// unknown user must look like a known one.
-const mockIterations = 4096
-
-// A mocker makes verifiers for users that are not there: the same ones for the same
-// name as long as the server lives, and no password fits.
-type mocker struct{ key [32]byte }
-
-func newMocker() *mocker {
-	m := &mocker{}
-	rand.Read(m.key[:])
-	return m
-}
-
-func (m *mocker) verifier(user string) Verifier {
-	mac := func(what string) []byte {
-		h := hmac.New(sha256.New, m.key[:])
-		h.Write([]byte(what + "\x00" + user))
-		return h.Sum(nil)
-	}
-	return Verifier{Salt: mac("salt")[:16], Iterations: mockIterations, StoredKey: mac("stored"), ServerKey: mac("server")}
-}
-
 // An exchange is one SCRAM login, from the server's side.
 type exchange struct {
 	verifier  Verifier

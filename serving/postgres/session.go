@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 )
 
 // Bounds of what one session keeps.
@@ -37,7 +38,9 @@ type session struct {
 	database    string
 	started     time.Time
 	settings    *settings
-	hidden      []string // object ids of tables that whoever asks may not know of
+	limits      access.Limits // of whoever asks
+	hidden      []string      // object ids of tables that whoever asks may not know of
+	over        bool          // the session ends: the client has been told why
 
 	tx         byte      // 'I' idle, 'T' in a block, 'E' in a block that failed
 	cut        event.Cut // of the block's first answer
@@ -66,7 +69,8 @@ func (s *Server) newSession(g *greeting, w *writer, user string, b *Backend) (*s
 	}
 	ss.base, ss.end = context.WithCancel(ctx)
 	var fatal *wireError
-	if ss.settings, fatal = newSettings(g.options, user, s.cfg.Timeout); fatal != nil {
+	ss.limits = access.From(ctx).Within(access.Limits{Time: s.cfg.Timeout, Rows: s.cfg.MaxRows})
+	if ss.settings, fatal = newSettings(g.options, user, ss.limits.Time); fatal != nil {
 		ss.end()
 		return nil, fatal
 	}
@@ -88,6 +92,18 @@ func (ss *session) welcome() {
 	}
 	ss.out.send(&pgproto3.BackendKeyData{ProcessID: ss.pid, SecretKey: binary.BigEndian.AppendUint32(nil, ss.secret)})
 	ss.out.send(&pgproto3.ReadyForQuery{TxStatus: ss.tx})
+}
+
+// allowed reports why the user may not ask any more, if that is so: a key can be
+// revoked, or end, while its session lives.
+func (ss *session) allowed() error {
+	if !ss.server.cfg.Secured {
+		return nil
+	}
+	if _, err := ss.Authentication.Authenticated(context.Background(), ss.user); err != nil {
+		return &wireError{fatal: true, code: codeAuthorization, message: err.Error()}
+	}
+	return nil
 }
 
 // interrupt ends the statement that runs, if one does.
@@ -129,6 +145,9 @@ func (ss *session) run() error {
 				return ss.farewell(err)
 			}
 			return err
+		}
+		if ss.over {
+			return ss.out.flush()
 		}
 	}
 }
@@ -175,7 +194,9 @@ func (ss *session) handle(f frame) error {
 		if err := m.Decode(f.body); err != nil {
 			return ss.malformed(err)
 		}
-		ss.simple(m.String)
+		if ss.simple(m.String); ss.over {
+			return nil
+		}
 		return ss.ready()
 	case 'S':
 		ss.skipping = false
@@ -233,6 +254,7 @@ func (ss *session) fail(err error) {
 	if ss.tx == 'T' {
 		ss.tx = 'E'
 	}
+	ss.over = ss.over || e.fatal
 	ss.out.send(e.response())
 }
 
@@ -264,8 +286,10 @@ func (ss *session) simple(text string) {
 }
 
 func (ss *session) simpleStatement(p piece) error {
+	begun := time.Now()
 	st, err := ss.plan(p, nil, false)
 	if err != nil {
+		ss.record(begun, "Query", p.sql, -1, err)
 		return err
 	}
 	if n := st.highestParameter(); n > 0 && st.kind != kindSession {

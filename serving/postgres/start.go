@@ -135,6 +135,7 @@ func (s *Server) login(g *greeting, w *writer) (*session, *wireError) {
 	}
 	if s.cfg.Secured {
 		if fatal := s.authenticate(g, w, user, backend.Authentication); fatal != nil {
+			backend.denied(g, user, fatal)
 			return nil, fatal
 		}
 	}
@@ -149,6 +150,7 @@ func (s *Server) login(g *greeting, w *writer) (*session, *wireError) {
 		fatal = s.enter(ss)
 	}
 	if fatal != nil {
+		backend.denied(g, user, fatal)
 		return nil, fatal
 	}
 	w.send(&pgproto3.AuthenticationOk{})
@@ -179,9 +181,6 @@ func (s *Server) negotiate(g *greeting, w *writer) {
 // not told, by no byte and no step.
 func (s *Server) authenticate(g *greeting, w *writer, user string, a Authentication) *wireError {
 	verifier, known := a.Verifier(user)
-	if !known {
-		verifier = s.mocker.verifier(user)
-	}
 	e := &exchange{verifier: verifier}
 	w.send(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{mechanism}})
 	broken := &wireError{fatal: true, code: codeProtocol, message: errSCRAM.Error()}

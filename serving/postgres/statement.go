@@ -65,6 +65,9 @@ func (ss *session) plan(p piece, oids []uint32, prepare bool) (*statement, error
 	if len(p.words) == 0 {
 		return &statement{piece: p, kind: kindSession}, nil
 	}
+	if err := ss.allowed(); err != nil {
+		return nil, err
+	}
 	if st, err := ss.local(p); st != nil || err != nil {
 		return st, err
 	}
