@@ -6,7 +6,6 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"go.uber.org/goleak"
 
 	"github.com/tailwater/tailwater/event"
@@ -296,17 +293,3 @@ func needed(t *testing.T, variable string) string {
 	}
 	return path
 }
-
-// batchesOf gives an Answer of batches.
-func batchesOf(columns []event.Column, batches ...arrow.RecordBatch) func(context.Context) (arrow.RecordBatch, error) {
-	return func(context.Context) (arrow.RecordBatch, error) {
-		if len(batches) == 0 {
-			return nil, io.EOF
-		}
-		b := batches[0]
-		batches = batches[1:]
-		return b, nil
-	}
-}
-
-var _ = array.NewRecordBatch

@@ -1,17 +1,9 @@
 package postgres
 
 import (
-	"strings"
-
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/tailwater/tailwater/event"
-)
-
-// Object ids of types that pgtype has no name for.
-const (
-	oidRegclass = 2205
-	oidRegtype  = 2206
 )
 
 // A column is a column of a result as clients see it.
@@ -47,6 +39,9 @@ func columnsOf(columns []event.Column) []column {
 	out := make([]column, len(columns))
 	for i, c := range columns {
 		out[i] = columnOf(c.Name, c.Type)
+		if c.Name == "count_star()" { // the engine's name of count(*), which nobody else expects
+			out[i].name = "count"
+		}
 	}
 	return out
 }
@@ -104,15 +99,4 @@ var engineTypes = map[uint32]string{
 	pgtype.JSONOID: "JSON", pgtype.JSONBOID: "JSON",
 	pgtype.BoolArrayOID: "BOOLEAN[]", pgtype.Int2ArrayOID: "SMALLINT[]", pgtype.Int4ArrayOID: "INTEGER[]", pgtype.Int8ArrayOID: "BIGINT[]",
 	pgtype.Float4ArrayOID: "FLOAT[]", pgtype.Float8ArrayOID: "DOUBLE[]", pgtype.TextArrayOID: "VARCHAR[]", pgtype.VarcharArrayOID: "VARCHAR[]",
-}
-
-// formatTypes are the names by which format_type and pg_get_viewdef's readers know
-// types.
-func typeName(t event.Type) string {
-	names := map[event.Kind]string{
-		event.Boolean: "boolean", event.TinyInt: "smallint", event.SmallInt: "smallint", event.Integer: "integer", event.BigInt: "bigint",
-		event.HugeInt: "numeric", event.Decimal: "numeric", event.Float: "real", event.Double: "double precision", event.Varchar: "text",
-		event.JSON: "json", event.Blob: "bytea", event.Date: "date", event.Timestamp: "timestamp without time zone",
-	}
-	return strings.ToLower(names[t.Kind])
 }
