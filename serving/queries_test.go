@@ -2,10 +2,12 @@ package serving
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/project"
 )
 
@@ -98,5 +100,47 @@ func TestQueriesThatCannotRunAreProblemsOfTheirFiles(t *testing.T) {
 		if err != nil || len(bound) > 0 || len(problems) != 1 || !strings.Contains(problems[0].Error(), want[q.SQL]) {
 			t.Errorf("%s: %v %v %v", q.SQL, bound, problems, err)
 		}
+	}
+}
+
+func TestAKeySeesTheQueriesOfItsTables(t *testing.T) {
+	r := newRig(t)
+	r.send(20)
+	ofView := &project.Query{Name: "of_view", File: "queries/of_view.sql", SQL: "SELECT sum(c) AS c FROM hourly"}
+	queries, problems, err := BindQueries(t.Context(), payProject(r, payQuery, ofView))
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	handler := NewHandler(r, Config{Queries: queries})
+	ask := func(who *access.Principal, path, tag string) *httptest.ResponseRecorder {
+		request := httptest.NewRequest("GET", path, nil)
+		request.Header.Set("If-None-Match", tag)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, request.WithContext(access.With(t.Context(), who)))
+		return w
+	}
+	narrow := &access.Principal{Name: "narrow", Roles: []access.Role{access.Query}, Tables: []string{"hourly"}}
+	wide := &access.Principal{Name: "wide", Roles: []access.Role{access.Query}}
+	for _, path := range []string{"/v1/queries", "/openapi.json"} {
+		if body := ask(narrow, path, "").Body.String(); !strings.Contains(body, "of_view") || strings.Contains(body, "of_key") || strings.Contains(body, "ranked") {
+			t.Errorf("%s shows %s", path, body)
+		}
+		if body := ask(wide, path, "").Body.String(); !strings.Contains(body, "of_key") {
+			t.Errorf("%s shows %s", path, body)
+		}
+	}
+	if w := ask(narrow, "/v1/queries/of_key?k=a", ""); w.Code != 404 || strings.Contains(w.Body.String(), "there are of_key") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	first := ask(narrow, "/v1/queries/of_view", "")
+	tag := first.Header().Get("ETag")
+	if first.Code != 200 || tag == "" {
+		t.Fatalf("%d %s %v", first.Code, first.Body, first.Header())
+	}
+	if w := ask(narrow, "/v1/queries/of_view", tag); w.Code != 304 {
+		t.Errorf("the same again is %d", w.Code)
+	}
+	if w := ask(wide, "/v1/queries/of_view", tag); w.Code != 200 {
+		t.Errorf("another's tag is %d", w.Code)
 	}
 }
