@@ -18,7 +18,7 @@ func TestTheProgramAnswersAsItsOpenAPIDocumentSays(t *testing.T) {
 	p.call(http.MethodPost, "/v1/batch/run", nil).must(t)
 	event := strings.TrimSpace(payment("one", 3, "acme", 7, "1"))
 	e := openapitest.Exerciser{Base: p.url, Client: http.DefaultClient, Examples: openapitest.Examples{
-		Names: map[string]string{"view": "hourly", "stream": "payments", "query": "of_merchant"},
+		Names: map[string]string{"view": "hourly", "stream": "payments", "query": "of_merchant", "key": "grafana"},
 		Values: map[string]string{"after": after, "at": "payments/1/0:1", "isnull": "merchant", "notnull": "merchant", "of": "n", "per": "merchant", "order": "-n", "p1": "1", "p.NAME": "1",
 			"where.merchant": "acme", "merchant": "acme"},
 		Bodies: map[string]string{"/v1/queries/{query}": `{"merchant": "acme"}`, "/v1/queries/of_merchant": `{"merchant": "acme", "least": 1.5}`,
