@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // A dashboard is a file of deploy/grafana/dashboards, with what we check of it.
@@ -110,12 +112,15 @@ func TestGrafanaFindsWhatIsProvisioned(t *testing.T) {
 			}
 		}
 	}
-	mustContain(t, "what Prometheus reads", readRepository(t, "deploy/grafana/prometheus.yml"), c.Services["tailwater"].listens())
+	mustContain(t, "what Prometheus reads", readRepository(t, "deploy/grafana/prometheus.yml"), c.Services["tailwater"].listens("--http"))
+	if at := c.Services["tailwater"].listens("--postgres"); s.Environment["SOURCE_ADDRESS"] != at {
+		t.Errorf("Grafana asks %s, Postgres clients are served at %s", s.Environment["SOURCE_ADDRESS"], at)
+	}
 }
 
-// listens gives the address of the service's HTTP for other services.
-func (s *composeService) listens() string {
-	_, port, _ := strings.Cut(s.Command[slices.Index(s.Command, "--http")+1], ":")
+// listens gives the address of the service, by its flag, for other services.
+func (s *composeService) listens(flag string) string {
+	_, port, _ := strings.Cut(s.Command[slices.Index(s.Command, flag)+1], ":")
 	return "tailwater:" + port
 }
 
@@ -153,10 +158,16 @@ var panelColumns = map[string]string{
 
 func TestEveryPanelOfTheGrafanaDashboardShowsTheDemo(t *testing.T) {
 	t.Parallel()
-	p := startDemo(t, t.TempDir())
+	p := startDemo(t, t.TempDir(), "--postgres", "127.0.0.1:0")
 	d := readDashboard(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	await(t, ctx, func() bool { return postgresLine.MatchString(p.output()) })
+	wire, err := pgconn.Connect(ctx, postgresLine.FindStringSubmatch(p.output())[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wire.Close(ctx)
 	variables := map[string]string{}
 	for _, v := range d.Templating.List {
 		switch v.Type {
@@ -184,10 +195,11 @@ func TestEveryPanelOfTheGrafanaDashboardShowsTheDemo(t *testing.T) {
 				continue
 			}
 			var a answered
+			var sql string
 			// The demo begins with the last hour, some of which may be on its way.
 			await(t, ctx, func() bool {
 				now := time.Now().Truncate(time.Minute)
-				sql := grafanaMacros(t, target.RawSQL, now.Add(-30*time.Minute), now.Add(time.Minute-time.Millisecond))
+				sql = grafanaMacros(t, target.RawSQL, now.Add(-30*time.Minute), now.Add(time.Minute-time.Millisecond))
 				for use, value := range variables {
 					sql = strings.ReplaceAll(sql, use, value)
 				}
@@ -200,10 +212,35 @@ func TestEveryPanelOfTheGrafanaDashboardShowsTheDemo(t *testing.T) {
 			if got := strings.Join(a.names(), " "); got != panelColumns[panel.Title] {
 				t.Errorf("panel %s has the columns %q, want %q", panel.Title, got, panelColumns[panel.Title])
 			}
+			results, err := wire.Exec(ctx, sql).ReadAll()
+			if err != nil {
+				t.Fatalf("panel %s over Postgres' protocol: %v\n%s", panel.Title, err, sql)
+			}
+			mustSuit(t, panel, target.Format, results[0])
 			if panel.Title == "View − stream" && fmt.Sprint(a.Data[0]["difference"]) != "0" {
 				t.Errorf("the view and its stream differ by %v at one cut", a.Data[0]["difference"])
 			}
 		}
+	}
+}
+
+// mustSuit fails unless Grafana can draw the result: a chart wants a time, which may
+// be seconds, and numbers, and takes one text for the name of a line.
+func mustSuit(t *testing.T, panel dashboardPanel, format string, r *pgconn.Result) {
+	t.Helper()
+	numbers := []uint32{pgtype.Int8OID, pgtype.Int4OID, pgtype.Float8OID, pgtype.NumericOID}
+	var names []string
+	for i, f := range r.FieldDescriptions {
+		names = append(names, f.Name)
+		if format != "time_series" && panel.Type != "stat" || f.Name == "metric" {
+			continue
+		}
+		if f.Name == "time" && i != 0 || !slices.Contains(numbers, f.DataTypeOID) {
+			t.Errorf("panel %s cannot draw column %s of type %d", panel.Title, f.Name, f.DataTypeOID)
+		}
+	}
+	if got := strings.Join(names, " "); got != panelColumns[panel.Title] || len(r.Rows) == 0 {
+		t.Errorf("panel %s has over Postgres' protocol %d rows of %q", panel.Title, len(r.Rows), got)
 	}
 }
 

@@ -52,6 +52,8 @@ type fireReader struct {
 // An asker puts questions to the process in one protocol.
 type asker interface {
 	protocol() string
+	// waits reports whether the protocol can ask for a position.
+	waits() bool
 	// ask gives the rows of a statement of fireSQL or a view of fireViews, each
 	// value as text. With after, the answer must cover that position.
 	ask(ctx context.Context, f *fire, p *process, question, after string) ([]map[string]string, error)
@@ -62,7 +64,8 @@ type asker interface {
 func fireReaders() []fireReader {
 	all := append(slices.Sorted(maps.Keys(fireSQL)), fireViews...)
 	http := func(questions ...string) fireReader { return fireReader{&httpAsker{}, questions} }
-	return []fireReader{http(all...), http("joined", "tally"), http("raw", "rows", "hours")}
+	postgres := func(questions ...string) fireReader { return fireReader{&postgresAsker{}, questions} }
+	return []fireReader{http(all...), http("joined", "tally"), http("raw", "rows", "hours"), postgres(append(all, "block")...), postgres("block", "joined")}
 }
 
 // read asks until stop; every other question must cover what is acknowledged.
@@ -83,7 +86,7 @@ func (r fireReader) read(ctx context.Context, stop <-chan struct{}, f *fire) {
 
 // once asks one question and has the answer judged.
 func (r fireReader) once(ctx context.Context, f *fire, question string, after bool) {
-	b := f.asking(after)
+	b := f.asking(after && r.asker.waits())
 	rows, err := r.asker.ask(ctx, f, b.p, question, b.after)
 	var got total
 	if err == nil {
@@ -134,6 +137,7 @@ func totalOf(rows []map[string]string) (sum total, err error) {
 type httpAsker struct{}
 
 func (*httpAsker) protocol() string { return "http" }
+func (*httpAsker) waits() bool      { return true }
 
 func (*httpAsker) ask(ctx context.Context, f *fire, p *process, question, after string) ([]map[string]string, error) {
 	method, url, body := http.MethodGet, p.url+"/v1/views/"+question+"?after="+after, []byte(nil)

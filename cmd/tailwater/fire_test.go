@@ -286,17 +286,18 @@ func TestAnswersAreExactThroughCutMovesAndKills(t *testing.T) {
 	rounds := max(kills(t)/2, 1)
 	answered, moved := 50*rounds, 25*rounds
 	project, data := writeFiles(t, fireProject), t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds)*time.Minute)
+	defer cancel()
 	start := func(round int) *process {
-		p := startProcess(t, project, data, nil, "--land-age", "100ms", "--batch-schedule", "off", "--query-concurrency", "32", "--query-timeout", "2m")
+		p := startProcess(t, project, data, nil, "--land-age", "100ms", "--batch-schedule", "off", "--query-concurrency", "32", "--query-timeout", "2m", "--postgres", "127.0.0.1:0")
 		if p == nil || !p.awaitReady() {
 			t.Fatalf("round %d: the process ended by itself", round)
 		}
+		await(t, ctx, func() bool { return postgresLine.MatchString(p.output()) })
 		return p
 	}
 	f := newFire()
 	f.up(start(0))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds)*time.Minute)
-	defer cancel()
 	stop, began := make(chan struct{}), time.Now()
 	var writing, asking sync.WaitGroup
 	for i := range uint64(2) {
