@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,8 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 			return "", err
 		}
 	}
-	paths, err := s.LocalPaths(ctx, s.Overlapping(ranges))
+	overlapping := s.Overlapping(ranges)
+	paths, err := s.LocalPaths(ctx, overlapping)
 	if err != nil {
 		return "", err
 	}
@@ -62,6 +64,11 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 	condition := strings.Join(where, " OR ")
 	if len(where) > 1 {
 		condition = "(" + condition + ")"
+	}
+	if !slices.ContainsFunc(overlapping, func(f File) bool {
+		return !slices.ContainsFunc(ranges, func(r event.Range) bool { return f.within(r) })
+	}) {
+		condition = "true" // the positions need not be read
 	}
 	for _, c := range s.Schema.Columns {
 		b, known := within[strings.ToLower(c.Name)]

@@ -61,6 +61,11 @@ func (f *File) overlaps(r event.Range) bool {
 		f.Seqs[0] <= r.Through && r.After < f.Seqs[1]
 }
 
+// within reports whether every row of the file is of the range.
+func (f *File) within(r event.Range) bool {
+	return f.Epochs == [2]uint32{r.Epoch, r.Epoch} && f.Partitions == [2]uint32{r.Partition, r.Partition} && r.After < f.Seqs[0] && f.Seqs[1] <= r.Through
+}
+
 // A Snapshot is one version of a table. It never changes and may be used by
 // several goroutines, for as long as its files are not vacuumed away.
 type Snapshot struct {

@@ -179,7 +179,7 @@ func sourceOf(name string, info map[string]any) string {
 		return "speed"
 	case strings.Contains(name, "PARQUET"):
 		return "lake"
-	case strings.Contains(table, ".facts.") || strings.Contains(table, ".partials.") || strings.Contains(table, ".errors."):
+	case strings.Contains(table, ".facts.") || strings.Contains(table, ".partials.") || strings.Contains(table, ".loose.") || strings.Contains(table, ".errors."):
 		return "batch"
 	}
 	return "merge"

@@ -84,7 +84,7 @@ func (c *Core) bind(ctx context.Context, sql string, values []Parameter) (out Na
 		return out, err
 	}
 	defer conn.Close()
-	_, out.Columns, err = presentable(ctx, conn, printed)
+	out.Columns, err = shownColumns(ctx, conn, printed)
 	if err != nil {
 		return out, c.prepareError(ctx, sql, err)
 	}

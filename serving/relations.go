@@ -83,16 +83,19 @@ func (p *pin) held(plan *view.Plan, f view.Filter, s event.Cut) string {
 	return "SELECT " + columnList(plan.Partial) + " FROM " + p.share(plan.Partial, batches)
 }
 
-// A view's partial rows are merged as a split if the whole of it may be asked for
-// and few of its rows are loose: the engine reads the loose ones first, whatever a
-// statement then does with the view.
-const maxLooseRows = 20_000
+// A view's partial rows are merged as a split if many are merged already, so that it
+// saves more than the longer statement costs (2 ms of planning), and few are loose:
+// the engine reads those first, whatever a statement then does with the view.
+const (
+	minMergedRows = 50_000
+	maxLooseRows  = 20_000
+)
 
 // split gives a view's partial rows as those that the batch has merged and the rest.
 func (p *pin) split(plan *view.Plan, f view.Filter) view.Split {
 	from := p.tx.Split(plan)
 	held := p.held(plan, f, from.S)
-	if len(f.Where) > 0 || from.LooseRows > maxLooseRows {
+	if len(f.Where) > 0 || from.BaseRows < minMergedRows || from.LooseRows > maxLooseRows {
 		return view.Split{Loose: united(from.Base, from.Loose, held)}
 	}
 	return view.Split{Base: united(from.Base), Loose: united(from.Loose, held)}

@@ -51,10 +51,12 @@ type question struct {
 	last    *result       // nil if there is none that can be shared
 	making  chan struct{} // closed when the result being made is there; nil if none is
 	large   time.Time     // its result was too large then
+	// statement is what the Gate made of it, for whoever computes next.
+	statement *Statement
 }
 
 func (q *question) size() int64 {
-	n := int64(len(q.key)) + 200
+	n := 50*int64(len(q.key)) + 200 // a statement's tree is about fifty times its text
 	if q.last != nil {
 		n += q.last.bytes
 	}
@@ -92,6 +94,30 @@ func (s *shared) reads(key string) ([]string, bool) {
 		return streams, streams != nil
 	}
 	return nil, false
+}
+
+// statement takes what the Gate made of a question, if it is there; whoever takes it
+// puts it back.
+func (s *shared) statement(key string) *Statement {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.questions[key]
+	if e == nil {
+		return nil
+	}
+	q := e.Value.(*question)
+	st := q.statement
+	q.statement = nil
+	return st
+}
+
+// putBack keeps what the Gate made of a question.
+func (s *shared) putBack(key string, st *Statement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.questions[key]; e != nil {
+		e.Value.(*question).statement = st
+	}
 }
 
 // answer gives the result of a question over some streams, made by compute if there

@@ -15,8 +15,7 @@ import (
 
 // SQL answers with the rows of a statement over streams, dead letters and views.
 //
-// A statement that was asked before passes the Gate only when its result is not
-// known any more.
+// A statement that was asked before does not pass the Gate again.
 func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	if err := c.mayWait(ctx, r.After, r.At); err != nil {
 		return nil, err
@@ -34,10 +33,13 @@ func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	question := "sql " + string(key)
 	if streams, known := c.shared.reads(question); known {
 		return c.ask(ctx, question, streams, r.At, func() (*Answer, error) {
-			st, err := c.gate.Admit(ctx, r.SQL, r.Parameters...)
-			if err != nil {
-				return nil, err
+			st := c.shared.statement(question)
+			if st == nil {
+				if st, err = c.gate.Admit(ctx, r.SQL, r.Parameters...); err != nil {
+					return nil, err
+				}
 			}
+			defer c.shared.putBack(question, st)
 			return c.statement(ctx, st, r)
 		})
 	}
@@ -45,7 +47,10 @@ func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	compute := func() (*Answer, error) { return c.statement(ctx, st, r) }
+	compute := func() (*Answer, error) {
+		defer c.shared.putBack(question, st)
+		return c.statement(ctx, st, r)
+	}
 	if st.volatile || st.explain != explainNothing {
 		a, err := compute()
 		return c.scopedAnswer(ctx, a), err
@@ -81,8 +86,9 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 		}
 	}
 	sql, err := st.Rewrite(relations)
+	var prepared *duckdb.Stmt
 	if err == nil {
-		sql, _, err = presentable(ctx, p.tx.Conn, sql)
+		prepared, err = p.tx.Conn.Prepare(ctx, sql)
 	}
 	if err != nil {
 		p.close()
@@ -91,10 +97,22 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 		}
 		return nil, c.queryError(ctx, err)
 	}
-	if st.explain != explainNothing {
-		return p.explain(ctx, sql, st.explain)
+	shown, _, err := presentable(prepared, sql)
+	if err != nil {
+		p.close()
+		return nil, err
 	}
-	a, err := p.run(ctx, sql)
+	if st.explain != explainNothing {
+		return p.explain(ctx, shown, st.explain)
+	}
+	var a *Answer
+	if shown == sql { // planned once
+		var rows *duckdb.Rows
+		rows, err = prepared.Query(ctx)
+		a, err = p.stream(ctx, rows, err)
+	} else {
+		a, err = p.run(ctx, shown)
+	}
 	if err == nil {
 		a.Repeatable = !st.volatile
 	}
@@ -164,14 +182,12 @@ func (c *Core) columnsOf(table string) []event.Column {
 	return nil
 }
 
-// presentable wraps a statement so that every column has a type that answers
+// presentable wraps a prepared statement so that every column has a type that answers
 // can carry: nested values become JSON, others text. The columns are those of the
 // wrapped statement.
-func presentable(ctx context.Context, conn *duckdb.Conn, sql string) (string, []event.Column, error) {
-	columns, err := conn.Columns(ctx, sql)
-	if err != nil {
-		return "", nil, err
-	}
+func presentable(prepared *duckdb.Stmt, sql string) (string, []event.Column, error) {
+	columns := prepared.Columns()
+	var err error
 	shown := make([]event.Column, len(columns))
 	names, items, wrap := make([]string, len(columns)), make([]string, len(columns)), false
 	for i, col := range columns {
@@ -192,6 +208,17 @@ func presentable(ctx context.Context, conn *duckdb.Conn, sql string) (string, []
 		return sql, shown, nil
 	}
 	return "SELECT " + strings.Join(items, ", ") + " FROM (" + sql + ") AS answer(" + strings.Join(names, ", ") + ")", shown, nil
+}
+
+// shownColumns gives the columns in which a statement would be answered.
+func shownColumns(ctx context.Context, conn *duckdb.Conn, sql string) ([]event.Column, error) {
+	prepared, err := conn.Prepare(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	defer prepared.Close()
+	_, columns, err := presentable(prepared, sql)
+	return columns, err
 }
 
 // presentType is what a type outside event's kinds is shown as.
@@ -269,7 +296,7 @@ func (c *Core) Prepare(ctx context.Context, sql string) (*Prepared, error) {
 		out.Columns = explainColumns
 		return out, nil
 	}
-	_, columns, err := presentable(ctx, conn, printed)
+	columns, err := shownColumns(ctx, conn, printed)
 	if err != nil {
 		return nil, c.prepareError(ctx, sql, err)
 	}

@@ -120,26 +120,26 @@ func (a *advance) drop(ctx context.Context, inputs []Input, rebuild bool) error 
 // stream advances the facts and every view of one stream.
 func (a *advance) stream(ctx context.Context, in Input) error {
 	facts := FactsObject(in.Schema.Stream)
-	err := a.object(ctx, in, facts, func(rows string) (loose int64, err error) {
+	err := a.object(ctx, in, facts, func(rows string) (have sizes, err error) {
 		if err := a.create(ctx, factsTable(in.Schema.Stream), in.Schema.Relation()); err != nil || rows == "" {
-			return 0, err
+			return sizes{}, err
 		}
 		before, err := a.count(ctx, factsTable(in.Schema.Stream))
 		if err != nil {
-			return 0, err
+			return sizes{}, err
 		}
 		if err := a.insert(ctx, factsTable(in.Schema.Stream), in.Schema.Relation(), rows); err != nil {
-			return 0, err
+			return sizes{}, err
 		}
 		after, err := a.count(ctx, factsTable(in.Schema.Stream))
 		a.rows += after - before
-		return 0, err
+		return sizes{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("facts: %w", err)
 	}
 	for _, p := range in.Plans {
-		if err := a.object(ctx, in, ViewObject(p), func(rows string) (int64, error) { return a.view(ctx, p, rows) }); err != nil {
+		if err := a.object(ctx, in, ViewObject(p), func(rows string) (sizes, error) { return a.view(ctx, p, rows) }); err != nil {
 			return fmt.Errorf("view %s: %w", p.Name, err)
 		}
 	}
@@ -150,8 +150,8 @@ func (a *advance) stream(ctx context.Context, in Input) error {
 }
 
 // object calls add with the rows in (S, L] of the object, and moves its S. The text
-// is empty when there is nothing new. add gives how many partial rows are not merged.
-func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string) (loose int64, err error)) error {
+// is empty when there is nothing new. add gives how many partial rows there are.
+func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string) (sizes, error)) error {
 	s := a.marks[object]
 	var ranges []event.Range
 	moved := event.Cut{}
@@ -173,7 +173,7 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 		}
 		rows = text
 	}
-	loose, err := add(rows)
+	have, err := add(rows)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 		return err
 	}
 	for src, through := range moved {
-		err := a.conn.Exec(ctx, "INSERT INTO tw.marks VALUES (?, ?, ?, ?, ?, ?)", object, src.Stream, int32(src.Epoch), int32(src.Partition), int64(through), loose)
+		err := a.conn.Exec(ctx, "INSERT INTO tw.marks VALUES (?, ?, ?, ?, ?, ?, ?)", object, src.Stream, int32(src.Epoch), int32(src.Partition), int64(through), have.merged, have.loose)
 		if err != nil {
 			return err
 		}
@@ -191,20 +191,20 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 }
 
 // view adds the partials and the failed rows of the events to the view's tables.
-func (a *advance) view(ctx context.Context, p *view.Plan, rows string) (loose int64, err error) {
+func (a *advance) view(ctx context.Context, p *view.Plan, rows string) (have sizes, err error) {
 	for table, columns := range map[string][]event.Column{partialsTable(p): p.Partial, looseTable(p): p.Partial, errorsTable(p): ErrorColumns} {
 		if err := a.create(ctx, table, columns); err != nil {
-			return 0, err
+			return sizes{}, err
 		}
 	}
 	if rows != "" {
 		events := "(" + rows + ") AS events"
 		if err := a.insert(ctx, looseTable(p), p.Partial, p.PartialSQL(events)); err != nil {
-			return 0, err
+			return sizes{}, err
 		}
 		if text := p.ErrorsSQL(events); text != "" {
 			if err := a.insert(ctx, errorsTable(p), ErrorColumns, text); err != nil {
-				return 0, err
+				return sizes{}, err
 			}
 		}
 	}
@@ -218,26 +218,25 @@ const fewRows = 100
 // compact merges a view's loose rows into the others when they outgrow an eighth of
 // them: each row is then rewritten a bounded number of times, and a query that reads
 // them all merges no more than a fourth. The order, key then window, is what makes
-// one key's history cheap to read. It gives the number of rows that stay loose.
-func (a *advance) compact(ctx context.Context, p *view.Plan) (loose int64, err error) {
-	base, err := a.count(ctx, partialsTable(p))
-	if err != nil {
-		return 0, err
+// one key's history cheap to read. It gives what there is then.
+func (a *advance) compact(ctx context.Context, p *view.Plan) (have sizes, err error) {
+	if have.merged, err = a.count(ctx, partialsTable(p)); err != nil {
+		return have, err
 	}
-	loose, err = a.count(ctx, looseTable(p))
-	if err != nil || loose == 0 || base > 0 && loose <= max(base/8, fewRows) {
-		return loose, err
+	have.loose, err = a.count(ctx, looseTable(p))
+	if err != nil || have.loose == 0 || have.merged > 0 && have.loose <= max(have.merged/8, fewRows) {
+		return have, err
 	}
 	next := "partials." + duckdb.Ident(p.Name+"_next")
 	if err := a.create(ctx, next, p.Partial); err != nil {
-		return 0, err
+		return sizes{}, err
 	}
 	merged := "SELECT * FROM (" + p.MergeSQL("(SELECT * FROM "+partialsTable(p)+" UNION ALL SELECT * FROM "+looseTable(p)+") AS both_parts") + ") AS merged"
 	if order := sortOrder(p); order != "" {
 		merged += " ORDER BY " + order
 	}
 	if err := a.insert(ctx, next, p.Partial, merged); err != nil {
-		return 0, err
+		return sizes{}, err
 	}
 	for _, sql := range []string{
 		"DROP TABLE " + partialsTable(p),
@@ -245,10 +244,14 @@ func (a *advance) compact(ctx context.Context, p *view.Plan) (loose int64, err e
 		"DROP TABLE " + looseTable(p),
 	} {
 		if err := a.conn.Exec(ctx, sql); err != nil {
-			return 0, err
+			return sizes{}, err
 		}
 	}
-	return 0, a.create(ctx, looseTable(p), p.Partial)
+	if err := a.create(ctx, looseTable(p), p.Partial); err != nil {
+		return sizes{}, err
+	}
+	have.merged, err = a.count(ctx, partialsTable(p))
+	return sizes{merged: have.merged}, err
 }
 
 // sortOrder is keys, then pane.

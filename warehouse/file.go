@@ -38,7 +38,7 @@ func prepareFile(ctx context.Context, db *duckdb.DB) error {
 		CREATE SCHEMA IF NOT EXISTS loose;
 		CREATE SCHEMA IF NOT EXISTS errors;
 		CREATE TABLE IF NOT EXISTS tw.meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL);
-		CREATE TABLE IF NOT EXISTS tw.marks (object VARCHAR NOT NULL, stream VARCHAR NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL, through BIGINT NOT NULL, loose_rows BIGINT NOT NULL);
+		CREATE TABLE IF NOT EXISTS tw.marks (object VARCHAR NOT NULL, stream VARCHAR NOT NULL, epoch INTEGER NOT NULL, part INTEGER NOT NULL, through BIGINT NOT NULL, merged_rows BIGINT NOT NULL, loose_rows BIGINT NOT NULL);
 		CREATE TABLE IF NOT EXISTS tw.origins (stream VARCHAR NOT NULL, table_id VARCHAR NOT NULL, version BIGINT NOT NULL, commit_id VARCHAR NOT NULL);
 		INSERT INTO tw.meta SELECT 'format', '`+format+`' WHERE NOT EXISTS (FROM tw.meta WHERE key = 'format');
 		COMMIT;`)
@@ -55,18 +55,22 @@ func prepareFile(ctx context.Context, db *duckdb.DB) error {
 	return nil
 }
 
-// readMarks gives, by object, S and how many of its partial rows are not merged, as
-// the transaction of the connection sees them.
-func readMarks(ctx context.Context, conn *duckdb.Conn) (marks map[string]event.Cut, loose map[string]int64, err error) {
-	rel, err := conn.Collect(ctx, "SELECT object, stream, epoch, part, through, loose_rows FROM tw.marks")
+// sizes are how many partial rows an object has.
+type sizes struct{ merged, loose int64 }
+
+// readMarks gives, by object, S and the sizes, as the transaction of the connection
+// sees them.
+func readMarks(ctx context.Context, conn *duckdb.Conn) (marks map[string]event.Cut, rows map[string]sizes, err error) {
+	rel, err := conn.Collect(ctx, "SELECT object, stream, epoch, part, through, merged_rows, loose_rows FROM tw.marks")
 	if err != nil {
 		return nil, nil, fmt.Errorf("read marks: %w", err)
 	}
-	marks, loose = map[string]event.Cut{}, map[string]int64{}
+	marks, rows = map[string]event.Cut{}, map[string]sizes{}
 	for _, b := range rel.Batches {
 		object, stream := b.Column(0).(*array.String), b.Column(1).(*array.String)
 		epoch, part := b.Column(2).(*array.Int32), b.Column(3).(*array.Int32)
-		through, looseRows := b.Column(4).(*array.Int64), b.Column(5).(*array.Int64)
+		through := b.Column(4).(*array.Int64)
+		merged, loose := b.Column(5).(*array.Int64), b.Column(6).(*array.Int64)
 		for i := range b.Len() {
 			// The strings are copied: they would keep the whole batch alive.
 			src := event.Source{Stream: strings.Clone(stream.Value(i)), Epoch: uint32(epoch.Value(i)), Partition: uint32(part.Value(i))}
@@ -74,10 +78,10 @@ func readMarks(ctx context.Context, conn *duckdb.Conn) (marks map[string]event.C
 			if marks[name] == nil {
 				marks[name] = event.Cut{}
 			}
-			marks[name][src], loose[name] = uint64(through.Value(i)), looseRows.Value(i)
+			marks[name][src], rows[name] = uint64(through.Value(i)), sizes{merged.Value(i), loose.Value(i)}
 		}
 	}
-	return marks, loose, nil
+	return marks, rows, nil
 }
 
 // An Origin is the commit of a lake table from which the warehouse was last

@@ -15,7 +15,7 @@ import (
 type Txn struct {
 	Conn  *duckdb.Conn
 	marks map[string]event.Cut
-	loose map[string]int64 // loose rows by object
+	sizes map[string]sizes // by object
 }
 
 // Begin opens a read-only transaction. The engine starts a transaction lazily,
@@ -31,7 +31,7 @@ func (w *Warehouse) Begin(ctx context.Context) (*Txn, error) {
 		conn.Close()
 		return nil, fmt.Errorf("warehouse: begin: %w", err)
 	}
-	if t.marks, t.loose, err = readMarks(ctx, conn); err != nil {
+	if t.marks, t.sizes, err = readMarks(ctx, conn); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("warehouse: %w", err)
 	}
@@ -60,17 +60,18 @@ func (t *Txn) Partials(p *view.Plan) (string, event.Cut) {
 }
 
 // A Split is a view's partial rows in two SELECTs: Base gives one row for each
-// window and keys, Loose, which may be empty, the LooseRows rows added since.
+// window and keys, Loose, which may be empty, those added since.
 type Split struct {
-	Base, Loose string
-	LooseRows   int64
-	S           event.Cut
+	Base, Loose         string
+	BaseRows, LooseRows int64
+	S                   event.Cut
 }
 
 // Split gives the view's partial rows, and S.
 func (t *Txn) Split(p *view.Plan) Split {
 	base, s := t.read(ViewObject(p), partialsTable(p), p.Partial)
-	out := Split{Base: base, S: s, LooseRows: t.loose[ViewObject(p)]}
+	have := t.sizes[ViewObject(p)]
+	out := Split{Base: base, S: s, BaseRows: have.merged, LooseRows: have.loose}
 	if out.LooseRows > 0 {
 		out.Loose, _ = t.read(ViewObject(p), looseTable(p), p.Partial)
 	}

@@ -94,7 +94,8 @@ func (w *Warehouse) open(ctx context.Context) error {
 		Path: w.cfg.Path, Threads: w.cfg.Threads, MemoryLimit: w.cfg.MemoryLimit,
 		TempDir: tempDir(w.cfg.Path), AllowedDirs: w.cfg.ReadDirs, Locked: true,
 		// Landed files lie on this machine, where the system caches them already.
-		Settings: map[string]string{"enable_external_file_cache": "false"},
+		// Their footers are not read again for each query: no file ever changes.
+		Settings: map[string]string{"enable_external_file_cache": "false", "parquet_metadata_cache": "true"},
 	})
 	if err != nil {
 		if inUse(err) {

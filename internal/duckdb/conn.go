@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	bindings "github.com/duckdb/duckdb-go-bindings"
 	"github.com/duckdb/duckdb-go/v2/mapping"
 )
 
@@ -209,17 +208,7 @@ func (c *Conn) Query(ctx context.Context, sql string, args ...any) (*Rows, error
 		rows.release()
 		return nil, err
 	}
-	if bindings.ExecutePreparedStreaming(rows.prepared, &rows.result) == mapping.StateError {
-		err := failure(ctx, mapping.ResultError(&rows.result))
-		rows.release()
-		return nil, err
-	}
-	if err := rows.open(); err != nil {
-		rows.release()
-		return nil, err
-	}
-	c.rows = rows
-	return rows, nil
+	return rows.start()
 }
 
 // Collect runs one statement and copies its whole result into Go memory.

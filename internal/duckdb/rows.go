@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	bindings "github.com/duckdb/duckdb-go-bindings"
 	"github.com/duckdb/duckdb-go/v2/mapping"
 
 	"github.com/tailwater/tailwater/event"
@@ -29,6 +30,21 @@ const (
 	streamRows  = 8_192
 	collectRows = 122_880
 )
+
+// start executes the prepared statement; conn.run is held.
+func (r *Rows) start() (*Rows, error) {
+	if bindings.ExecutePreparedStreaming(r.prepared, &r.result) == mapping.StateError {
+		err := failure(r.ctx, mapping.ResultError(&r.result))
+		r.release()
+		return nil, err
+	}
+	if err := r.open(); err != nil {
+		r.release()
+		return nil, err
+	}
+	r.conn.rows = r
+	return r, nil
+}
 
 func (r *Rows) open() error {
 	columns, err := resultColumns(&r.result)

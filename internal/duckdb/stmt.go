@@ -90,6 +90,23 @@ func (s *Stmt) Collect(ctx context.Context, args ...any) (*Relation, error) {
 	return collect(ctx, &result, columns)
 }
 
+// Query runs the statement, which has no parameters, and streams its result as
+// Conn.Query does. The statement is closed with the rows, or by an error.
+func (s *Stmt) Query(ctx context.Context) (*Rows, error) {
+	if err := s.conn.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.conn.leave()
+	if s.prepared.Ptr == nil {
+		return nil, errStmtClosed
+	}
+	defer s.conn.watch(ctx)()
+	rows := &Rows{conn: s.conn, ctx: ctx, prepared: s.prepared}
+	s.prepared = mapping.PreparedStatement{}
+	delete(s.conn.stmt, s)
+	return rows.start()
+}
+
 // collect copies a materialised result.
 func collect(ctx context.Context, result *mapping.Result, columns []event.Column) (*Relation, error) {
 	r := &Relation{Columns: columns}

@@ -120,6 +120,11 @@ func (c *Conn) Columns(ctx context.Context, query string) ([]DescribedColumn, er
 		return nil, err
 	}
 	defer s.Close()
+	return s.Columns(), nil
+}
+
+// Columns gives the columns of the statement's result, as Conn.Columns does.
+func (s *Stmt) Columns() []DescribedColumn {
 	columns := make([]DescribedColumn, mapping.PreparedStatementColumnCount(s.prepared))
 	for i := range columns {
 		at := mapping.IdxT(i)
@@ -132,5 +137,5 @@ func (c *Conn) Columns(ctx context.Context, query string) ([]DescribedColumn, er
 			columns[i].SQLType = typeNames[id]
 		}
 	}
-	return columns, nil
+	return columns
 }
