@@ -58,7 +58,7 @@ func (p *postgresListener) open(ctx context.Context, n *node, s config.Settings,
 	if p.catalog, err = postgres.NewCatalog(ctx, n.relations(ctx)); err != nil {
 		return err
 	}
-	b := postgres.Backend{Queries: n.core, Catalog: p.catalog, Acquire: n.limiter.Acquire, Audit: audit}
+	b := postgres.Backend{Queries: n.core, Catalog: p.catalog, Acquire: n.limiter.Acquire, Lend: n.limiter.Lend, Audit: audit}
 	if n.keys != nil {
 		b.Authentication = keyLogins{n.keys}
 	}

@@ -94,11 +94,14 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if srv.node, err = startNode(ctx, p, pt); err != nil {
 		return nil, err
 	}
-	srv.handle(srv.node.handler(s, queries, srv.auditor(), logger, srv.postgres.metrics()...))
-	if srv.postgres != nil {
-		err = srv.postgres.open(ctx, srv.node, s, srv.auditor())
+	handler := srv.node.handler(s, queries, srv.auditor(), logger, srv.postgres.metrics()...)
+	if srv.postgres != nil { // first: who sees /readyz say yes may ask at either door
+		if err := srv.postgres.open(ctx, srv.node, s, srv.auditor()); err != nil {
+			return nil, err
+		}
 	}
-	return srv, err
+	srv.handle(handler)
+	return srv, nil
 }
 
 // auditor gives the audit log as listeners take it: nil if there is none.

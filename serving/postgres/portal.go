@@ -104,7 +104,11 @@ func (ss *session) run1(p *portal, max int64) error {
 	defer ss.running(nil)
 	limit := time.AfterFunc(ss.settings.timeout(), func() { p.cancel(errTimeout) })
 	defer limit.Stop()
-	if p.statement.kind != kindSession && ss.Acquire != nil {
+	switch {
+	case p.statement.kind == kindSession:
+	case p.statement.kind == kindData && max == 0 && !p.started && ss.Lend != nil:
+		p.ctx = ss.Lend(p.ctx)
+	case ss.Acquire != nil:
 		release, err := ss.Acquire(p.ctx)
 		if err != nil {
 			return err

@@ -79,6 +79,11 @@ type Backend struct {
 	// Acquire waits for the turn of a statement; whoever got one calls release. nil
 	// lets all statements run.
 	Acquire func(ctx context.Context) (release func(), err error)
+	// Lend, unless nil, gives a context under which Queries take their turn by
+	// themselves, when they begin to compute, and end it when their answer is closed:
+	// for statements whose rows are all sent at once. A portal that is read in parts
+	// may rest for an hour, and acquires a turn for each part.
+	Lend func(context.Context) context.Context
 	// Audit is told of every statement and every login that was denied, if the
 	// server is Secured; it may be nil.
 	Audit serving.Audit
