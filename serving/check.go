@@ -88,7 +88,7 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	}
 	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL(united(events...))))
 	if err != nil {
-		return nil, c.queryError(ctx, err)
+		return nil, p.failed(ctx, err)
 	}
 	check := &Check{View: name, Cut: p.cut, Missing: []json.RawMessage{}, Extra: []json.RawMessage{}}
 	extra, missing := check.sort(rel)

@@ -49,6 +49,10 @@ type CoreConfig struct {
 	// ResultBytes is how much memory results take that are kept for those who ask the
 	// same before the cut moves. 64 MiB: some thousand panels of a dashboard.
 	ResultBytes int64
+	// MemoryLimit is how much the process may take, in bytes, by what Resident says,
+	// before queries are stopped; without both nothing is watched.
+	MemoryLimit int64
+	Resident    func() int64
 	Logger      *slog.Logger // nil discards
 }
 
@@ -74,6 +78,7 @@ type Core struct {
 	live      *liveFeeds
 	checks    map[string]*checked // by view
 	shared    *shared
+	memory    *memoryWatch
 	// references by name
 	references map[string]Reference
 }
@@ -84,7 +89,7 @@ func NewCore(cfg CoreConfig) *Core {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ResultBytes = cmp.Or(cfg.ResultBytes, 64<<20)
-	c := &Core{shared: newShared(cfg.ResultBytes),
+	c := &Core{shared: newShared(cfg.ResultBytes), memory: newMemoryWatch(cfg.MemoryLimit, cfg.Resident),
 		Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
 		references: map[string]Reference{}, plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
 	for _, p := range cfg.Plans {

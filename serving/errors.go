@@ -23,6 +23,7 @@ var (
 	ErrTimeout      = errors.New("time limit exceeded")
 	ErrTooMany      = errors.New("too many requests")
 	ErrTooLarge     = errors.New("result too large")
+	ErrMemory       = errors.New("the query needs more memory than it may use")
 	// ErrIncomplete is for those who may not give an answer with a hole in it,
 	// such as a parity check; an ordinary answer says Complete = false.
 	ErrIncomplete = errors.New("coverage incomplete")
@@ -72,6 +73,7 @@ var statuses = []struct {
 	{ErrIncomplete, http.StatusServiceUnavailable, "incomplete", "run a batch with rebuild to close the hole", 5 * time.Second},
 	{ErrTooMany, http.StatusTooManyRequests, "too_many_requests", "ask again later, or raise the concurrency limit", time.Second},
 	{ErrTooLarge, http.StatusUnprocessableEntity, "result_too_large", "aggregate, filter, or page with limit and offset", 0},
+	{ErrMemory, http.StatusUnprocessableEntity, "out_of_memory", "group by fewer keys, narrow the time range, or raise the memory limit", 0},
 	{ErrTimeout, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
 	{context.Canceled, statusClientGone, "canceled", "", 0},

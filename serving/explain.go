@@ -85,7 +85,7 @@ func (p *pin) explain(ctx context.Context, sql string, kind explainKind) (*Answe
 	defer p.close()
 	rel, err := p.tx.Conn.Collect(ctx, command+sql)
 	if err != nil {
-		return nil, p.core.queryError(ctx, err)
+		return nil, p.failed(ctx, err)
 	}
 	text, _ := rel.Value(0, len(rel.Columns)-1).(string)
 	var roots []operator

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -29,7 +30,8 @@ type pin struct {
 	handles  []*duckdb.Handle
 	problems []string // holes and overlaps in the coverage; empty if complete
 	stats    map[string]any
-	release  func() // gives the slot back
+	release  func()      // gives the slot back
+	stopped  atomic.Bool // by the watch over the memory
 	once     sync.Once
 }
 
@@ -45,6 +47,7 @@ func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
 		return nil, err
 	}
 	p.release = release
+	c.memory.enter(p)
 	return p, nil
 }
 
@@ -120,6 +123,7 @@ func ahead(marks map[string]event.Cut, cut event.Cut) bool {
 // close lets everything go. It is idempotent.
 func (p *pin) close() {
 	p.once.Do(func() {
+		p.core.memory.leave(p) // before the connection ends, which it may interrupt
 		p.tx.Close()
 		for _, h := range p.handles {
 			h.Close()
@@ -141,7 +145,7 @@ func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
 func (p *pin) stream(ctx context.Context, rows *duckdb.Rows, err error) (*Answer, error) {
 	if err != nil {
 		p.close()
-		return nil, p.core.queryError(ctx, err)
+		return nil, p.failed(ctx, err)
 	}
 	a := &Answer{
 		Columns:    rows.Columns(),
@@ -158,11 +162,19 @@ func (p *pin) stream(ctx context.Context, rows *duckdb.Rows, err error) (*Answer
 	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
 		b, err := rows.Next(ctx)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, p.core.queryError(ctx, err)
+			return nil, p.failed(ctx, err)
 		}
 		return b, err
 	}
 	return a, nil
+}
+
+// failed classifies what ended the pin's query.
+func (p *pin) failed(ctx context.Context, err error) error {
+	if p.stopped.Load() && ctx.Err() == nil {
+		return fmt.Errorf("%w: the process has none left for it", ErrMemory)
+	}
+	return p.core.queryError(ctx, err)
 }
 
 // queryError tells the end of a query's time from a failure, and has a damaged

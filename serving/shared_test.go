@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,4 +207,29 @@ func TestASlotIsTakenForComputingOnly(t *testing.T) {
 		}
 	}
 	must(t, ask("SELECT max(n) FROM pay")) // those that failed gave their slots back
+}
+
+func TestTheLongestQueryIsStoppedWhenMemoryRunsOut(t *testing.T) {
+	r := newRig(t)
+	r.send(1000)
+	var resident atomic.Int64
+	r.memory = newMemoryWatch(100, resident.Load)
+	resident.Store(50)
+	if out := r.ask("SELECT count(*) FROM pay a, pay b"); out != "1000000\n" {
+		t.Error(out)
+	}
+	resident.Store(150)
+	for range 2 {
+		_, err := textOf(r.SQL(t.Context(), SQLRequest{SQL: "SELECT count(*) FROM pay a, pay b, pay c, pay d, pay e WHERE a.n + b.n + c.n + d.n + e.n = 7", Timeout: time.Minute}))
+		if !errors.Is(err, ErrMemory) {
+			t.Fatal(err)
+		}
+	}
+	resident.Store(50)
+	if out := r.ask("SELECT count(*) FROM pay a, pay b WHERE a.n = 1"); out == "" {
+		t.Error("nothing runs any more")
+	}
+	if len(r.memory.running) != 0 || r.memory.timer != nil {
+		t.Errorf("%d are still watched", len(r.memory.running))
+	}
 }

@@ -95,7 +95,7 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 		if own := c.ownError(ctx, r.SQL); own != nil {
 			err = own
 		}
-		return nil, c.queryError(ctx, err)
+		return nil, p.failed(ctx, err)
 	}
 	shown, _, err := presentable(prepared, sql)
 	if err != nil {

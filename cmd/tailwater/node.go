@@ -42,6 +42,7 @@ type parts struct {
 	warehouseMemory  string
 	warehouseThreads int
 	speedMemory      string
+	maxMemory        int64         // 0: as much as the machine bears
 	schedule         cron.Schedule // nil: batch runs on demand only
 	auth             bool          // requests show keys
 	adminKey         string        // the first of them; empty if the lake has others
@@ -127,6 +128,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 	}
 	n.core = serving.NewCore(serving.CoreConfig{
 		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), Plans: p.Plans(), References: references(p), GateDB: n.gate, Operations: n, Logger: pt.logger,
+		MemoryLimit: memoryLimit(pt.maxMemory), Resident: resident,
 	})
 	n.say("applying the log")
 	for _, pl := range n.pipelines {

@@ -104,6 +104,8 @@ type Settings struct {
 	WarehouseThreads int `help:"Threads of the warehouse engine." default:"1" placeholder:"N" group:"Engines"`
 	// A micro-batch is at most a few MB; the rest is room for many groups.
 	SpeedMemory Size `help:"Memory of the speed layer's engine." default:"512MB" placeholder:"SIZE" group:"Engines"`
+	// The engines' limits cover their buffers; some aggregates hold values beside them.
+	MaxMemory Size `help:"Memory of the whole process beyond which the query that runs longest is stopped; 0B: three quarters of the container's or the machine's." default:"0B" placeholder:"SIZE" group:"Engines"`
 
 	// 32 MB is 100,000 events of 300 B, far beyond the size at which larger requests gain anything.
 	MaxBody          Size          `help:"Largest request body." default:"32MB" placeholder:"SIZE" group:"Queries"`
