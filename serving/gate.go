@@ -71,7 +71,8 @@ type Statement struct {
 	gate *Gate
 	tree map[string]any
 	uses []use
-	ctes map[string]bool // lower-case names that its WITH clauses define
+	// printed is the text with a place for each use, once it was asked for.
+	printed *printed
 	// parameters are those without a value, in the order of parameterNames; only a
 	// statement that is prepared has some.
 	parameters []string
@@ -128,7 +129,7 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	if err := g.insert(ctx, w.guarded, statements[0]); err != nil {
 		return nil, err
 	}
-	st.Tables, st.uses, st.ctes, st.volatile = w.used, w.uses, w.ctes, w.volatile
+	st.Tables, st.uses, st.volatile = w.used, w.uses, w.volatile
 	return st, nil
 }
 
@@ -220,54 +221,66 @@ func refusePivot() *Refusal {
 	return &Refusal{Code: "unsupported", Message: "PIVOT needs its values written out, and UNPIVOT its columns", Hint: "write PIVOT t ON key IN ('a', 'b') USING sum(x), or sum(x) FILTER (WHERE key = 'a') AS a"}
 }
 
-// Rewrite prints the statement with every catalogue table replaced by the
-// union of the SELECTs that relations gives for it, under the alias or else the
-// table's name.
+// Rewrite gives the statement with every catalogue table replaced by the union of
+// the SELECTs that relations gives for it, under the alias or else the table's name.
+// Done again with other relations it gives the statement for another cut.
 //
-// The SELECTs are trusted and pass no Gate, but they land inside the user's
-// scopes: they must name schema-qualified tables, or functions, only. A WITH
-// clause of the user's that would catch one of their unqualified names is refused.
+// The SELECTs are trusted and pass no Gate, but they land inside the user's scopes:
+// they must name schema-qualified tables, functions, and WITH names of their own,
+// nothing else, or a WITH clause of the user's could catch a name.
 func (s *Statement) Rewrite(relations map[string][]string) (string, error) {
-	conn, err := s.gate.db.Connect()
-	if err != nil {
+	if err := s.print(); err != nil {
 		return "", fmt.Errorf("rewrite: %w", err)
 	}
-	defer conn.Close()
-	ctx := context.Background() // parses and prints, tenths of a millisecond; nothing to wait for
-	parsed := map[string]map[string]any{}
 	for _, table := range s.Tables {
-		parts, ok := relations[table]
-		if !ok {
+		if len(relations[table]) == 0 {
 			return "", fmt.Errorf("rewrite: no relation for table %q", table)
 		}
-		tree, err := conn.Parse(ctx, unionOf(parts))
-		if err != nil {
-			return "", fmt.Errorf("rewrite: relation of table %q: %w", table, err)
-		}
-		statements := duckdb.Statements(tree)
-		if len(statements) != 1 {
-			return "", fmt.Errorf("rewrite: relation of table %q has %d statements", table, len(statements))
-		}
-		statement := statements[0].(map[string]any)
-		if err := s.checkCapture(statement); err != nil {
-			return "", err
-		}
-		parsed[table] = statement
 	}
-	for _, u := range s.uses {
-		relation := parsed[u.table]
-		if parts := relations[u.table]; u.top != nil && len(parts) > 1 {
-			_, alias := splitName(u.table)
-			if own := text(u.node, "alias"); own != "" {
-				alias = own
-			}
-			if relation, err = u.top.relation(ctx, conn, alias, parts); err != nil {
-				return "", fmt.Errorf("rewrite: first rows of table %q: %w", u.table, err)
+	return s.printed.fill(func(n int) string {
+		u := s.uses[n]
+		parts := relations[u.table]
+		if u.top == nil || len(parts) == 1 {
+			return "(" + unionOf(parts) + ")"
+		}
+		first := make([]string, len(parts))
+		for i, part := range parts {
+			first[i] = "(" + u.top.printed.fill(func(int) string { return "(" + part + ")" }) + ")"
+		}
+		return "(" + strings.Join(first, " UNION ALL ") + ")"
+	}), nil
+}
+
+// print prints the statement once, with a place for each catalogue table that it reads.
+func (s *Statement) print() error {
+	if s.printed != nil {
+		return nil
+	}
+	conn, err := s.gate.db.Connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	places := newPlaces()
+	for i, u := range s.uses {
+		_, alias := splitName(u.table)
+		if own := text(u.node, "alias"); own != "" {
+			alias = own
+		}
+		if u.top != nil {
+			if err := u.top.print(conn, places, alias); err != nil {
+				return err
 			}
 		}
-		substitute(u, relation)
+		u.node["alias"], u.node["schema_name"], u.node["catalog_name"], u.node["table_name"] = alias, "", "", places.name(i)
 	}
-	return conn.Print(ctx, s.tree)
+	// It prints in tenths of a millisecond: there is nothing to wait for.
+	sql, err := conn.Print(context.Background(), s.tree)
+	if err != nil {
+		return err
+	}
+	s.printed = places.cut(sql)
+	return nil
 }
 
 // unionOf gives one SELECT of the rows of all parts. Of a union whose columns nobody
@@ -284,21 +297,6 @@ func unionOf(parts []string) string {
 	return "SELECT * EXCLUDE (tailwater_nothing) FROM (" + strings.Join(with, " UNION ALL ") + ") AS parts"
 }
 
-// substitute turns the node of a table into a subquery. Whatever else the node
-// said stays: alias, column aliases, sample. Done again with another relation it
-// replaces the first, so a Statement can be rewritten for another cut.
-func substitute(u use, relation map[string]any) {
-	if text(u.node, "alias") == "" {
-		_, name := splitName(u.table)
-		u.node["alias"] = name
-	}
-	u.node["type"] = "SUBQUERY"
-	u.node["subquery"] = relation
-	for _, member := range []string{"schema_name", "table_name", "catalog_name", "at_clause"} {
-		delete(u.node, member)
-	}
-}
-
 // bounds gives what every row of a table that the statement needs is within; nil if
 // it reads the table at several places.
 func (s *Statement) bounds(table string) lake.Bounds {
@@ -313,45 +311,6 @@ func (s *Statement) bounds(table string) lake.Bounds {
 		break
 	}
 	return found
-}
-
-// checkCapture refuses a WITH clause whose name an unqualified table of the
-// relation would resolve to.
-func (s *Statement) checkCapture(relation map[string]any) error {
-	own, free := map[string]bool{}, map[string]bool{}
-	collectNames(relation, own, free)
-	for name := range free {
-		if !own[name] && s.ctes[name] {
-			return &Refusal{Code: "reserved_name", Message: fmt.Sprintf("the name %q of a WITH clause is taken", name), Hint: "rename it"}
-		}
-	}
-	return nil
-}
-
-// collectNames gathers, in lower case, the names that WITH clauses of a tree
-// define and the unqualified tables that it reads.
-func collectNames(v any, defined, read map[string]bool) {
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			collectNames(e, defined, read)
-		}
-	case map[string]any:
-		if text(v, "type") == "BASE_TABLE" && text(v, "schema_name") == "" {
-			read[strings.ToLower(text(v, "table_name"))] = true
-		}
-		if ctes, ok := v["cte_map"].(map[string]any); ok {
-			entries, _ := ctes["map"].([]any)
-			for _, e := range entries {
-				if entry, ok := e.(map[string]any); ok {
-					defined[strings.ToLower(text(entry, "key"))] = true
-				}
-			}
-		}
-		for _, e := range v {
-			collectNames(e, defined, read)
-		}
-	}
 }
 
 // unknownTable words the refusal of a table that is neither in the catalogue

@@ -208,22 +208,6 @@ func TestStatementCanBeRewrittenForAnotherCut(t *testing.T) {
 	}
 }
 
-func TestUserNamesCannotCatchTheNamesOfARelation(t *testing.T) {
-	db, _ := openEngine(t)
-	s, err := NewGate(db, sampleCatalog).Admit(t.Context(), "WITH Facts AS (SELECT 1 AS x) SELECT * FROM payments, facts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.Rewrite(map[string][]string{"payments": {"SELECT * FROM facts"}})
-	var refusal *Refusal
-	if !errors.As(err, &refusal) || refusal.Code != "reserved_name" {
-		t.Errorf("got %v", err)
-	}
-	if _, err := s.Rewrite(map[string][]string{"payments": {"WITH facts AS (SELECT 2 AS y) SELECT * FROM facts"}}); err != nil {
-		t.Errorf("a name of the relation's own: %v", err)
-	}
-}
-
 func TestRefusalsSayWhereAndWhatInstead(t *testing.T) {
 	db, _ := openEngine(t)
 	gate := NewGate(db, sampleCatalog)

@@ -1,7 +1,6 @@
 package serving
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -20,6 +19,8 @@ const maxTop = 10_000
 type top struct {
 	query map[string]any // the SELECT_NODE, as it will be printed
 	rows  int64          // LIMIT plus OFFSET
+	// printed is the SELECT of the first rows of one part, once it was asked for.
+	printed *printed
 }
 
 // topOf gives the shape around the table of a SELECT, nil if it has another one.
@@ -138,45 +139,4 @@ func marked(uses []use, node map[string]any) int {
 		}
 	}
 	return -1
-}
-
-// topAlias marks the SELECTs of parts until they have the name of the table.
-const topAlias = "tailwater_part"
-
-// relation parses the union of parts, of which each gives its first rows alone.
-func (t *top) relation(ctx context.Context, conn *duckdb.Conn, alias string, parts []string) (map[string]any, error) {
-	selects := make([]string, len(parts))
-	for i, part := range parts {
-		selects[i] = fmt.Sprintf("(SELECT * FROM (%s) AS %s ORDER BY 1 LIMIT %d)", part, topAlias, t.rows)
-	}
-	tree, err := conn.Parse(ctx, strings.Join(selects, " UNION ALL "))
-	if err != nil {
-		return nil, err
-	}
-	statement, _ := duckdb.Statements(tree)[0].(map[string]any)
-	order := t.query["modifiers"].([]any)[0]
-	fill(statement, func(node map[string]any) {
-		node["from_table"].(map[string]any)["alias"] = alias
-		node["where_clause"] = clone(t.query["where_clause"])
-		node["modifiers"].([]any)[0] = clone(order)
-	})
-	return statement, nil
-}
-
-// fill visits the SELECTs over topAlias.
-func fill(v any, visit func(map[string]any)) {
-	switch v := v.(type) {
-	case []any:
-		for _, e := range v {
-			fill(e, visit)
-		}
-	case map[string]any:
-		if from, ok := v["from_table"].(map[string]any); ok && text(from, "alias") == topAlias {
-			visit(v)
-			return
-		}
-		for _, e := range v {
-			fill(e, visit)
-		}
-	}
 }

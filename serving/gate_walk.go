@@ -31,7 +31,6 @@ type walker struct {
 	factor       float64 // how many values the statement's series make of one, multiplied
 	used         []string
 	uses         []use
-	ctes         map[string]bool
 	columns      []map[string]any // column references of three parts and more
 	doubles      []map[string]any // constants of type DOUBLE
 	outputs      []map[string]any // expressions of SELECT lists that have no alias
@@ -62,7 +61,7 @@ func (s *scope) find(name string) *scope {
 }
 
 func newWalker(gate *Gate, sql string, catalog []string, now time.Time) *walker {
-	w := &walker{gate: gate, grammar: &theGrammar, sql: sql, catalog: catalog, now: now, factor: 1, tables: map[[2]string]string{}, ctes: map[string]bool{}}
+	w := &walker{gate: gate, grammar: &theGrammar, sql: sql, catalog: catalog, now: now, factor: 1, tables: map[[2]string]string{}}
 	for _, name := range catalog {
 		schema, table := splitName(name)
 		w.tables[[2]string{strings.ToLower(schema), strings.ToLower(table)}] = name
@@ -256,7 +255,6 @@ func (w *walker) queryMembers(node map[string]any, s shape, in *scope) error {
 			return err
 		}
 		in = &scope{outer: in, name: strings.ToLower(text(node, "cte_name")), size: w.size}
-		w.ctes[in.name] = true
 	}
 	return w.members(node, s, in)
 }
@@ -287,7 +285,6 @@ func (w *walker) with(v any, in *scope) (*scope, error) {
 			return err
 		}
 		in = &scope{outer: in, name: strings.ToLower(text(entry, "key")), size: own}
-		w.ctes[in.name] = true
 		return nil
 	})
 	return in, err

@@ -288,7 +288,8 @@ func (c *Core) Prepare(ctx context.Context, sql string) (*Prepared, error) {
 			return nil, err
 		}
 		putConstants(statement, nulls)
-		if printed, err = conn.Print(ctx, st.tree); err != nil {
+		st.printed = nil // it has been another text until now
+		if printed, err = st.Rewrite(relations); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/view"
 )
 
 func TestAViewIsItsSQLInEveryLayer(t *testing.T) {
@@ -285,5 +286,71 @@ func TestBoundsOfTheTimeReachLandedFiles(t *testing.T) {
 	plan := r.ask("EXPLAIN ANALYZE SELECT sum(n) FROM pay WHERE ts > '2001-01-01'")
 	if !strings.Contains(plan, "source|lake|0|0|") {
 		t.Errorf("files of another time are read:\n%s", plan)
+	}
+}
+
+// A WITH clause of whoever asks must not catch a name in a relation.
+func TestRelationsNameNothingThatAStatementCouldDefine(t *testing.T) {
+	r := newRig(t)
+	r.send(100)
+	r.land()
+	r.batch()
+	r.send(100)
+	r.land()
+	r.send(10)
+	conn, err := r.gateDB.Connect()
+	must(t, err)
+	defer conn.Close()
+	for _, at := range []event.Cut{nil, {paySource: 150}} {
+		p, err := r.query(t.Context(), at)
+		must(t, err)
+		for _, table := range r.Tables(t.Context()) {
+			parts, err := p.relation(t.Context(), table, nil)
+			must(t, err)
+			for _, sql := range parts {
+				tree, err := conn.Parse(t.Context(), sql)
+				must(t, err)
+				defined, read := map[string]bool{}, map[string]bool{}
+				collectNames(tree, defined, read)
+				for name := range read {
+					if !defined[name] {
+						t.Errorf("%s reads %q: %s", table, name, sql)
+					}
+				}
+			}
+		}
+		split, err := r.plans[0].SplitSQL(view.Split{Base: "partials.a", Loose: "(SELECT 1) AS l"}, view.Filter{})
+		must(t, err)
+		if !strings.Contains(split, "_loose") {
+			t.Error("the split has no WITH clause to look at")
+		}
+		p.close()
+	}
+	if out := r.ask("WITH _loose AS (SELECT 1), facts AS (SELECT 2), pay AS (SELECT c FROM total) SELECT * FROM pay"); out != "210\n" {
+		t.Errorf("with names of its own: %q", out)
+	}
+}
+
+// collectNames gathers, in lower case, the names that WITH clauses of a tree define
+// and the tables without a schema that it reads.
+func collectNames(v any, defined, read map[string]bool) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			collectNames(e, defined, read)
+		}
+	case map[string]any:
+		if text(v, "type") == "BASE_TABLE" && text(v, "schema_name") == "" {
+			read[strings.ToLower(text(v, "table_name"))] = true
+		}
+		if ctes, ok := v["cte_map"].(map[string]any); ok {
+			entries, _ := ctes["map"].([]any)
+			for _, e := range entries {
+				defined[strings.ToLower(text(e.(map[string]any), "key"))] = true
+			}
+		}
+		for _, e := range v {
+			collectNames(e, defined, read)
+		}
 	}
 }
