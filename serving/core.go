@@ -79,6 +79,8 @@ type Core struct {
 	checks    map[string]*checked // by view
 	shared    *shared
 	memory    *memoryWatch
+	panes     loosePanes
+	minMerged int64 // minMergedRows, but in tests
 	// references by name
 	references map[string]Reference
 }
@@ -89,7 +91,7 @@ func NewCore(cfg CoreConfig) *Core {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ResultBytes = cmp.Or(cfg.ResultBytes, 64<<20)
-	c := &Core{shared: newShared(cfg.ResultBytes), memory: newMemoryWatch(cfg.MemoryLimit, cfg.Resident),
+	c := &Core{shared: newShared(cfg.ResultBytes), panes: loosePanes{known: map[string]panesAt{}}, minMerged: minMergedRows, memory: newMemoryWatch(cfg.MemoryLimit, cfg.Resident),
 		Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
 		references: map[string]Reference{}, plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
 	for _, p := range cfg.Plans {

@@ -221,8 +221,10 @@ func encode(ctx context.Context, w io.Writer, enc encoder, a *Answer, maxRows in
 	if err := enc.begin(w, a); err != nil {
 		return 0, err
 	}
+	next, end := readAhead(ctx, a.Next)
+	defer end()
 	for {
-		batch, err := a.Next(ctx)
+		batch, err := next()
 		if errors.Is(err, io.EOF) {
 			return rows, enc.end(w, a, rows, time.Since(started))
 		}
@@ -235,6 +237,56 @@ func encode(ctx context.Context, w io.Writer, enc encoder, a *Answer, maxRows in
 		}
 		if err := enc.rows(w, batch); err != nil {
 			return rows, err
+		}
+	}
+}
+
+// readAhead gives the batches of next, of which the engine makes one while another is
+// being sent; from the second on, since most answers have no more than one. end waits
+// until next is not called any more.
+func readAhead(ctx context.Context, next func(context.Context) (arrow.RecordBatch, error)) (take func() (arrow.RecordBatch, error), end func()) {
+	type fetched struct {
+		batch arrow.RecordBatch
+		err   error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var ahead chan fetched
+	taken := 0
+	take = func() (arrow.RecordBatch, error) {
+		if taken++; taken <= 2 {
+			return next(ctx)
+		}
+		if ahead == nil {
+			ahead = make(chan fetched, 1)
+			go func() {
+				defer close(ahead)
+				for {
+					b, err := next(ctx)
+					select {
+					case ahead <- fetched{b, err}:
+					case <-ctx.Done():
+						return
+					}
+					if err != nil {
+						return
+					}
+				}
+			}()
+		}
+		f, ok := <-ahead
+		if !ok { // it was told the end already, or ctx has ended
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, io.EOF
+		}
+		return f.batch, f.err
+	}
+	return take, func() {
+		cancel()
+		if ahead != nil {
+			for range ahead {
+			}
 		}
 	}
 }

@@ -3,8 +3,12 @@ package serving
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/access"
@@ -54,16 +58,16 @@ func batched(s event.Cut) []event.Range {
 // the statement applies, leaves out.
 func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 	fromBatch, s := p.tx.Partials(plan)
-	if held := p.held(plan, f, s); held != "" {
+	stream, v := p.state.View(plan.Name)
+	if held := p.shareHeld(plan, p.heldBatches(plan, stream, v, f, s)); held != "" {
 		fromBatch += " UNION ALL " + held
 	}
 	return "(" + fromBatch + ") AS partials"
 }
 
-// held gives a SELECT over the speed layer's partial rows of a view after S, and
-// checks that they and the batch's cover everything; "" if there are none.
-func (p *pin) held(plan *view.Plan, f view.Filter, s event.Cut) string {
-	stream, v := p.state.View(plan.Name)
+// heldBatches gives the speed layer's partial rows of a view after S, and checks that
+// they and the batch's cover everything.
+func (p *pin) heldBatches(plan *view.Plan, stream *speed.Stream, v *speed.View, f view.Filter, s event.Cut) []duckdb.Batch {
 	ranges, segments := v.After(s)
 	p.cover("view "+plan.Name, stream, append(batched(s), ranges...))
 	var batches []duckdb.Batch
@@ -77,28 +81,105 @@ func (p *pin) held(plan *view.Plan, f view.Filter, s event.Cut) string {
 		rows += b.Len()
 	}
 	p.stats["speed_rows"] = rows
-	if batches = narrow(plan, f, batches); len(batches) == 0 {
+	return narrow(plan, f, batches)
+}
+
+// shareHeld gives a SELECT over partial rows; "" if there are none.
+func (p *pin) shareHeld(plan *view.Plan, batches []duckdb.Batch) string {
+	if len(batches) == 0 {
 		return ""
 	}
 	return "SELECT " + columnList(plan.Partial) + " FROM " + p.share(plan.Partial, batches)
 }
 
-// A view's partial rows are merged as a split if many are merged already, so that it
-// saves more than the longer statement costs (2 ms of planning), and few are loose:
-// the engine reads those first, whatever a statement then does with the view.
+// A view's partial rows are merged as a split if many are merged already and the
+// others are of few windows.
 const (
-	minMergedRows = 50_000
-	maxLooseRows  = 20_000
+	minMergedRows = 5_000
+	maxPanes      = 200
 )
 
 // split gives a view's partial rows as those that the batch has merged and the rest.
-func (p *pin) split(plan *view.Plan, f view.Filter) view.Split {
+func (p *pin) split(ctx context.Context, plan *view.Plan, f view.Filter) (view.Split, error) {
 	from := p.tx.Split(plan)
-	held := p.held(plan, f, from.S)
-	if len(f.Where) > 0 || from.BaseRows < minMergedRows || from.LooseRows > maxLooseRows {
-		return view.Split{Loose: united(from.Base, from.Loose, held)}
+	stream, v := p.state.View(plan.Name)
+	batches := p.heldBatches(plan, stream, v, f, from.S)
+	held := p.shareHeld(plan, batches)
+	all := view.Split{Loose: united(from.Base, from.Loose, held)}
+	if plan.Window == nil || len(f.Where) > 0 || from.BaseRows < p.core.minMerged {
+		return all, nil
 	}
-	return view.Split{Base: united(from.Base), Loose: united(from.Loose, held)}
+	panes, err := p.core.panes.of(ctx, p.tx, plan, from)
+	if err != nil {
+		return view.Split{}, err
+	}
+	if panes = addPanes(panes, batches); panes == nil && (from.Loose != "" || held != "") {
+		return all, nil
+	}
+	return view.Split{Base: united(from.Base), Loose: united(from.Loose, held), Panes: sortedKeys64(panes)}, nil
+}
+
+// addPanes gives known and the windows of the batches; nil if they are too many, or
+// some row has none.
+func addPanes(known map[int64]bool, batches []duckdb.Batch) map[int64]bool {
+	if known == nil {
+		return nil
+	}
+	out := maps.Clone(known)
+	for _, b := range batches {
+		panes, ok := b.Column(0).(*array.Timestamp)
+		if !ok || panes.NullN() > 0 {
+			return nil
+		}
+		last, seen := int64(0), false
+		for i := range b.Len() {
+			if at := int64(panes.Value(i)); !seen || at != last {
+				last, seen = at, true
+				out[at] = true
+			}
+		}
+		if len(out) > maxPanes {
+			return nil
+		}
+	}
+	return out
+}
+
+func sortedKeys64(m map[int64]bool) []int64 { return slices.Sorted(maps.Keys(m)) }
+
+// loosePanes remembers the windows of the warehouse's loose rows, which are the same
+// as long as S is.
+type loosePanes struct {
+	mu    sync.Mutex
+	known map[string]panesAt // by object
+}
+
+type panesAt struct {
+	s     event.Cut
+	panes map[int64]bool // nil if they are too many
+}
+
+// of gives the windows of a view's loose rows. Nobody changes the map.
+func (l *loosePanes) of(ctx context.Context, tx *warehouse.Txn, plan *view.Plan, from warehouse.Split) (map[int64]bool, error) {
+	if from.Loose == "" {
+		return map[int64]bool{}, nil
+	}
+	object := warehouse.ViewObject(plan)
+	l.mu.Lock()
+	at, ok := l.known[object]
+	l.mu.Unlock()
+	if ok && maps.Equal(at.s, from.S) {
+		return at.panes, nil
+	}
+	rel, err := tx.Conn.Collect(ctx, fmt.Sprintf("SELECT DISTINCT pane FROM (%s) AS loose LIMIT %d", from.Loose, maxPanes+1))
+	if err != nil {
+		return nil, err
+	}
+	panes := addPanes(map[int64]bool{}, rel.Batches)
+	l.mu.Lock()
+	l.known[object] = panesAt{from.S, panes}
+	l.mu.Unlock()
+	return panes, nil
 }
 
 // united gives a FROM item of the rows of SELECTs, of which some may be empty.
@@ -142,7 +223,11 @@ func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([
 // anew, from the events through it.
 func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
 	if !p.atPast {
-		return plan.SplitSQL(p.split(plan, f), f)
+		split, err := p.split(ctx, plan, f)
+		if err != nil {
+			return "", err
+		}
+		return plan.SplitSQL(split, f)
 	}
 	events, err := p.relation(ctx, plan.Stream, nil)
 	if err != nil {

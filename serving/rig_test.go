@@ -93,6 +93,7 @@ func newRig(t *testing.T) *rig {
 	gateDB, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, Locked: true})
 	must(t, err)
 	r.Core = NewCore(CoreConfig{Speed: r.engine, Warehouse: r.wh, Streams: []*event.Schema{paySchema()}, Plans: r.plans, GateDB: gateDB, Operations: rigOperations{r}, References: rigReferences()})
+	r.minMerged = 0
 
 	running, cancel := context.WithCancel(ctx)
 	var wait sync.WaitGroup

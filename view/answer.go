@@ -20,10 +20,16 @@ func (p *Plan) AnswerSQL(partials string, f Filter) (string, error) {
 
 // A Split is partial rows in two FROM items. Base has one row for each window and
 // keys; Loose may have any number. An empty one has no rows.
-type Split struct{ Base, Loose string }
+type Split struct {
+	Base, Loose string
+	// Panes are the windows that loose rows are of, in µs since 1970, if they are few
+	// and known: the base's rows of other windows need not be merged.
+	Panes []int64
+}
 
 // SplitSQL is AnswerSQL over partial rows of which most are merged already: only
-// those of the base that some loose row belongs to are merged again.
+// those of the base whose windows loose rows have are merged again. No loose row may
+// be without a window if Panes are given.
 func (p *Plan) SplitSQL(s Split, f Filter) (string, error) {
 	return p.answer(s, f, false)
 }
@@ -75,32 +81,28 @@ func (p *Plan) mergedSQL(s Split, where string) string {
 			}
 			return "(SELECT * FROM (FROM " + from + ") AS _f" + where + ") AS _n"
 		}
-		s = Split{narrow(s.Base), narrow(s.Loose)}
+		s.Base, s.Loose = narrow(s.Base), narrow(s.Loose)
 	}
 	groups := p.groups()
 	switch {
 	case s.Base == "":
 		return p.MergeSQL(s.Loose)
-	case p.base != nil && s.Loose == "": // the base has one row for each of the view's groups
+	// The base has one row for each of the view's groups, not of fewer; and no rows
+	// are one row of a view without groups, of no events.
+	case s.Loose == "" && (p.base != nil || len(groups) == 0):
 		return p.MergeSQL(s.Base)
-	case p.base != nil:
-		return p.MergeSQL("(SELECT * FROM " + s.Base + " UNION ALL SELECT * FROM " + s.Loose + ") AS _u")
-	case len(groups) == 0 && s.Loose == "": // no rows are one row, of no events
-		return p.MergeSQL(s.Base)
-	case len(groups) == 0:
-		return p.MergeSQL("(SELECT * FROM " + s.Base + " UNION ALL SELECT * FROM " + s.Loose + ") AS _u")
 	case s.Loose == "":
 		return "SELECT * FROM " + s.Base
+	case p.base != nil || p.Window == nil || len(s.Panes) == 0:
+		return p.MergeSQL("(SELECT * FROM " + s.Base + " UNION ALL SELECT * FROM " + s.Loose + ") AS _u")
 	}
-	same := make([]string, len(groups))
-	for i, c := range groups {
-		same[i] = "_b." + c + " IS NOT DISTINCT FROM _l." + c
+	panes := make([]string, len(s.Panes))
+	for i, pane := range s.Panes {
+		panes[i] = fmt.Sprintf("make_timestamp(%d)", pane)
 	}
-	base := func(join string) string {
-		return "SELECT _b.* FROM (FROM " + s.Base + ") AS _b " + join + " JOIN _loose AS _l ON " + strings.Join(same, " AND ")
-	}
-	return "WITH _loose AS MATERIALIZED (SELECT * FROM " + s.Loose + ") " + base("ANTI") +
-		" UNION ALL " + p.MergeSQL("("+base("SEMI")+" UNION ALL SELECT * FROM _loose) AS _u")
+	touched := "pane IN (" + strings.Join(panes, ", ") + ")"
+	return "SELECT * FROM (FROM " + s.Base + ") AS _b WHERE NOT " + touched + " OR pane IS NULL" +
+		" UNION ALL " + p.MergeSQL("(SELECT * FROM (FROM "+s.Base+") AS _b WHERE "+touched+" UNION ALL SELECT * FROM "+s.Loose+") AS _u")
 }
 
 // outer wraps finish in a SELECT that sees the pane, the keys and the view's

@@ -284,6 +284,7 @@ func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch, f Filter)
 	}
 	if loose.Set(parts[n:]); n < len(parts) {
 		split.Loose = loose.SQL()
+		split.Panes = panesOf(p, parts[n:])
 	}
 	sql, err := p.SplitSQL(split, f)
 	if err != nil {
@@ -294,6 +295,26 @@ func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch, f Filter)
 		b.t.Fatalf("%v\n%s", err, sql)
 	}
 	return rel
+}
+
+// panesOf gives the windows of partial rows, nil if one has none.
+func panesOf(p *Plan, rows []duckdb.Batch) []int64 {
+	var out []int64
+	if p.Window == nil {
+		return nil
+	}
+	for _, b := range rows {
+		panes := b.Column(0).(*array.Timestamp)
+		for i := range b.Len() {
+			if panes.IsNull(i) {
+				return nil
+			}
+			if at := int64(panes.Value(i)); !slices.Contains(out, at) {
+				out = append(out, at)
+			}
+		}
+	}
+	return out
 }
 
 // randomRanges cuts a random stream into ranges, some of them empty.
