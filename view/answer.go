@@ -146,20 +146,24 @@ func (p *Plan) outer(merged, where string, order []term, f Filter, keyed bool) (
 		}
 		from += []string{" WHERE ", " AND "}[min(len(where), 1)] + condition
 	}
-	sql := ""
+	by := ""
 	for i, o := range order {
-		sql += []string{" ORDER BY ", ", "}[min(i, 1)] + o.String()
+		by += []string{" ORDER BY ", ", "}[min(i, 1)] + o.String()
 		if f.Paged {
 			outputs = append(outputs, fmt.Sprintf("CAST(%s AS VARCHAR) AS tailwater_cursor_%d", o.sql, i))
 		}
 	}
+	sql := from + by
 	if f.Limit > 0 {
 		sql += fmt.Sprint(" LIMIT ", f.Limit)
 	}
 	if f.Offset > 0 {
 		sql += fmt.Sprint(" OFFSET ", f.Offset)
 	}
-	return "SELECT " + strings.Join(outputs, ", ") + " FROM " + from + sql, nil
+	if f.Paged { // only the page's rows are written as texts
+		sql = "(SELECT * FROM " + sql + ") AS _a" + by
+	}
+	return "SELECT " + strings.Join(outputs, ", ") + " FROM " + sql, nil
 }
 
 func hiddenName(i int) string { return fmt.Sprintf("tailwater_group_%d", i) }

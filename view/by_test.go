@@ -186,7 +186,9 @@ func TestPagesPutTogetherAreTheWholeAnswer(t *testing.T) {
 						f.Cursor = append(f.Cursor, &s)
 					}
 				}
-				if got, want := fmt.Sprint(pages), fmt.Sprint(whole); got != want {
+				// The engine's sort gives back 0 for -0, which is the same place.
+				zero := strings.NewReplacer(" -0.0", " 0.0")
+				if got, want := zero.Replace(fmt.Sprint(pages)), zero.Replace(fmt.Sprint(whole)); got != want {
 					t.Fatalf("seed %d, %s, order %v: %d rows in pages of %d, %d at once\n%s\n%s", seed, p.SQL, f.Order, len(pages), f.Limit, len(whole), got, want)
 				}
 			}
