@@ -218,7 +218,7 @@ func (w *walker) query(v any, in *scope) error {
 				alias = own
 			}
 			w.uses[i].top, w.uses[i].bounds = w.topOf(node), lake.Bounds{}
-			if empty(from["column_name_alias"]) {
+			if empty(from["column_name_alias"]) && empty(from["sample"]) { // a sample is drawn before WHERE
 				w.bound(node["where_clause"], alias, w.uses[i].bounds)
 			}
 		}

@@ -282,6 +282,10 @@ func TestBoundsOfTheTimeReachLandedFiles(t *testing.T) {
 			t.Errorf("%s gives %swithout bounds %s", where, got, want)
 		}
 	}
+	st, err := r.gate.Admit(t.Context(), "SELECT count(*) FROM pay TABLESAMPLE 10 ROWS WHERE ts > '2001-01-01'")
+	if must(t, err); len(st.bounds("pay")) != 0 {
+		t.Error("a sample is drawn of what the condition keeps")
+	}
 	plan := r.ask("EXPLAIN ANALYZE SELECT sum(n) FROM pay WHERE ts > '2001-01-01'")
 	if !strings.Contains(plan, "source|lake|0|0|") {
 		t.Errorf("files of another time are read:\n%s", plan)
