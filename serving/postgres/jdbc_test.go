@@ -7,14 +7,14 @@ import (
 )
 
 // TestJavaReadsMetadataAndRows runs the JDBC driver against the server, and
-// compares what a program sees with testdata/client.out.
+// compares what a program sees with testdata/client.golden.
 func TestJavaReadsMetadataAndRows(t *testing.T) {
 	r := newRig(t, nil)
 	out, err := exec.CommandContext(t.Context(), needed(t, "TAILWATER_TEST_JDBC"), "testdata/Client.java", "jdbc:postgresql://"+r.addr+"/tailwater?user=ana").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	const golden = "testdata/client.out"
+	const golden = "testdata/client.golden"
 	if *update {
 		if err := os.WriteFile(golden, out, 0o644); err != nil {
 			t.Fatal(err)
