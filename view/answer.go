@@ -1,7 +1,9 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +24,8 @@ func (p *Plan) AnswerSQL(partials string, f Filter) (string, error) {
 // keys; Loose may have any number. An empty one has no rows.
 type Split struct {
 	Base, Loose string
-	// Panes are the windows that loose rows are of, in µs since 1970, if they are few
-	// and known: the base's rows of other windows need not be merged.
+	// Panes are the windows that loose rows are of, in µs since 1970 and sorted, if
+	// they are few and known: the base's rows of other windows need not be merged.
 	Panes []int64
 }
 
@@ -96,13 +98,34 @@ func (p *Plan) mergedSQL(s Split, where string) string {
 	case p.base != nil || p.Window == nil || len(s.Panes) == 0:
 		return p.MergeSQL("(SELECT * FROM " + s.Base + " UNION ALL SELECT * FROM " + s.Loose + ") AS _u")
 	}
-	panes := make([]string, len(s.Panes))
-	for i, pane := range s.Panes {
-		panes[i] = fmt.Sprintf("make_timestamp(%d)", pane)
-	}
-	touched := "pane IN (" + strings.Join(panes, ", ") + ")"
+	touched := "(" + strings.Join(spans(s.Panes), " OR ") + ")"
 	return "SELECT * FROM (FROM " + s.Base + ") AS _b WHERE NOT " + touched + " OR pane IS NULL" +
 		" UNION ALL " + p.MergeSQL("(SELECT * FROM (FROM "+s.Base+") AS _b WHERE "+touched+" UNION ALL SELECT * FROM "+s.Loose+") AS _u")
+}
+
+// maxSpans is how many ranges of panes are told apart: the engine tests a few
+// comparisons as it reads, and joins with a longer list.
+const maxSpans = 4
+
+// spans gives conditions that hold for all of the panes, which are sorted, and for as
+// few others as maxSpans ranges allow: they are parted at the widest gaps.
+func spans(panes []int64) []string {
+	cuts := make([]int, 0, len(panes)) // a range begins at each
+	for i := 1; i < len(panes); i++ {
+		cuts = append(cuts, i)
+	}
+	slices.SortStableFunc(cuts, func(a, b int) int {
+		return cmp.Compare(panes[b]-panes[b-1], panes[a]-panes[a-1])
+	})
+	cuts = cuts[:min(len(cuts), maxSpans-1)]
+	slices.Sort(cuts)
+	var out []string
+	from := 0
+	for _, to := range append(cuts, len(panes)) {
+		out = append(out, fmt.Sprintf("pane BETWEEN make_timestamp(%d) AND make_timestamp(%d)", panes[from], panes[to-1]))
+		from = to
+	}
+	return out
 }
 
 // outer wraps finish in a SELECT that sees the pane, the keys and the view's

@@ -285,6 +285,7 @@ func splitAnswer(b bench, r *rand.Rand, p *Plan, parts []duckdb.Batch, f Filter)
 	if loose.Set(parts[n:]); n < len(parts) {
 		split.Loose = loose.SQL()
 		split.Panes = panesOf(p, parts[n:])
+		slices.Sort(split.Panes)
 	}
 	sql, err := p.SplitSQL(split, f)
 	if err != nil {
