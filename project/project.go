@@ -172,15 +172,9 @@ func (l *loader) readDir(dir, sub string) []source {
 			continue
 		}
 		file := sub + "/" + e.Name()
-		if message, hint := checkName(base); message != "" {
-			l.problem(file, place{}, message, hint)
+		if !l.claim(base, file) {
 			continue
 		}
-		if other, taken := l.names[strings.ToLower(base)]; taken {
-			l.problem(file, place{}, fmt.Sprintf("%s is already the name of %s", base, other), "streams and views share their names; rename one of them")
-			continue
-		}
-		l.names[strings.ToLower(base)] = file
 		text, err := readFile(filepath.Join(dir, sub, e.Name()))
 		if err != nil {
 			l.problem(file, place{}, err.Error(), "")
@@ -190,6 +184,20 @@ func (l *loader) readDir(dir, sub string) []source {
 		out = append(out, source{file: file, name: base, text: text})
 	}
 	return out
+}
+
+// claim takes a name for a file, unless it is none or another file's.
+func (l *loader) claim(name, file string) bool {
+	if message, hint := checkName(name); message != "" {
+		l.problem(file, place{}, message, hint)
+		return false
+	}
+	if other, taken := l.names[strings.ToLower(name)]; taken {
+		l.problem(file, place{}, fmt.Sprintf("%s is already the name of %s", name, other), "streams, views and reference tables share their names; rename one of them")
+		return false
+	}
+	l.names[strings.ToLower(name)] = file
+	return true
 }
 
 func readFile(path string) (string, error) {

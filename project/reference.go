@@ -58,15 +58,9 @@ func (l *loader) loadReferences(ctx context.Context, dir string) error {
 			continue
 		}
 		file := ReferenceDir + "/" + e.Name()
-		if message, hint := checkName(base); message != "" {
-			l.problem(file, place{}, message, hint)
+		if !l.claim(base, file) {
 			continue
 		}
-		if other, taken := l.names[strings.ToLower(base)]; taken {
-			l.problem(file, place{}, fmt.Sprintf("%s is already the name of %s", base, other), "streams, views and reference tables share their names; rename one of them")
-			continue
-		}
-		l.names[strings.ToLower(base)] = file
 		r, err := readReference(ctx, db, filepath.Join(absolute, e.Name()))
 		var engine *duckdb.Error
 		switch {

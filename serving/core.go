@@ -184,20 +184,26 @@ func (c *Core) view(ctx context.Context, plan *view.Plan, r ViewRequest) (*Answe
 	if err == nil {
 		err = p.readable(ctx, plan, r.Filter)
 	}
+	ordering := 0
+	if err == nil && r.Filter.Paged {
+		if ordering, err = plan.PageColumns(r.Filter); err != nil {
+			err = refuseFilter(err)
+		}
+	}
 	if err != nil {
 		p.close()
-		return nil, &Refusal{Code: "filter", Message: err.Error()}
+		return nil, p.failed(ctx, err)
 	}
 	a, err := p.run(ctx, sql)
 	if err != nil {
 		return nil, err
 	}
-	a.Repeatable = true
-	if r.Filter.Paged {
-		a.Ordering, err = plan.PageColumns(r.Filter)
-	}
-	return a, err
+	a.Repeatable, a.Ordering = true, ordering
+	return a, nil
 }
+
+// refuseFilter is for what a planner says of a filter.
+func refuseFilter(err error) error { return &Refusal{Code: "filter", Message: err.Error()} }
 
 // Cut is the cut at which an answer would be given now.
 func (c *Core) Cut(ctx context.Context) (event.Cut, error) {
@@ -220,7 +226,10 @@ func (p *pin) readable(ctx context.Context, plan *view.Plan, f view.Filter) erro
 			continue
 		}
 		if _, err := p.tx.Conn.Collect(ctx, "SELECT CAST("+duckdb.Literal(w.Value)+" AS "+typ.String()+") AS v"); err != nil {
-			return fmt.Errorf("%s is %s, and %q is none", w.Key, typ, w.Value)
+			if ctx.Err() != nil {
+				return err
+			}
+			return refuseFilter(fmt.Errorf("%s is %s, and %q is none", w.Key, typ, w.Value))
 		}
 	}
 	return nil

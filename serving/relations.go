@@ -58,8 +58,7 @@ func batched(s event.Cut) []event.Range {
 // the statement applies, leaves out.
 func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 	fromBatch, s := p.tx.Partials(plan)
-	stream, v := p.state.View(plan.Name)
-	if held := p.shareHeld(plan, p.heldBatches(plan, stream, v, f, s)); held != "" {
+	if held := p.shareHeld(plan, p.heldBatches(plan, f, s)); held != "" {
 		fromBatch += " UNION ALL " + held
 	}
 	return "(" + fromBatch + ") AS partials"
@@ -67,7 +66,8 @@ func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 
 // heldBatches gives the speed layer's partial rows of a view after S, and checks that
 // they and the batch's cover everything.
-func (p *pin) heldBatches(plan *view.Plan, stream *speed.Stream, v *speed.View, f view.Filter, s event.Cut) []duckdb.Batch {
+func (p *pin) heldBatches(plan *view.Plan, f view.Filter, s event.Cut) []duckdb.Batch {
+	stream, v := p.state.View(plan.Name)
 	ranges, segments := v.After(s)
 	p.cover("view "+plan.Name, stream, append(batched(s), ranges...))
 	var batches []duckdb.Batch
@@ -102,8 +102,7 @@ const (
 // split gives a view's partial rows as those that the batch has merged and the rest.
 func (p *pin) split(ctx context.Context, plan *view.Plan, f view.Filter) (view.Split, error) {
 	from := p.tx.Split(plan)
-	stream, v := p.state.View(plan.Name)
-	batches := p.heldBatches(plan, stream, v, f, from.S)
+	batches := p.heldBatches(plan, f, from.S)
 	held := p.shareHeld(plan, batches)
 	all := view.Split{Loose: united(from.Base, from.Loose, held)}
 	if plan.Window == nil || len(f.Where) > 0 || from.BaseRows < p.core.minMerged {
@@ -116,7 +115,7 @@ func (p *pin) split(ctx context.Context, plan *view.Plan, f view.Filter) (view.S
 	if panes = addPanes(panes, batches); panes == nil && (from.Loose != "" || held != "") {
 		return all, nil
 	}
-	return view.Split{Base: united(from.Base), Loose: united(from.Loose, held), Panes: sortedKeys64(panes)}, nil
+	return view.Split{Base: united(from.Base), Loose: united(from.Loose, held), Panes: slices.Sorted(maps.Keys(panes))}, nil
 }
 
 // addPanes gives known and the windows of the batches; nil if they are too many, or
@@ -144,8 +143,6 @@ func addPanes(known map[int64]bool, batches []duckdb.Batch) map[int64]bool {
 	}
 	return out
 }
-
-func sortedKeys64(m map[int64]bool) []int64 { return slices.Sorted(maps.Keys(m)) }
 
 // loosePanes remembers the windows of the warehouse's loose rows, which are the same
 // as long as S is.
@@ -220,20 +217,26 @@ func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([
 }
 
 // answer gives the SELECT of a view's rows. At a past cut the partial rows are made
-// anew, from the events through it.
+// anew, from the events through it. A filter that does not fit the view is a Refusal.
 func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
-	if !p.atPast {
-		split, err := p.split(ctx, plan, f)
-		if err != nil {
-			return "", err
+	var split view.Split
+	var err error
+	if p.atPast {
+		var events []string
+		if events, err = p.relation(ctx, plan.Stream, nil); err == nil {
+			split.Loose = "(" + plan.PartialSQL(united(events...)) + ") AS partials"
 		}
-		return plan.SplitSQL(split, f)
+	} else {
+		split, err = p.split(ctx, plan, f)
 	}
-	events, err := p.relation(ctx, plan.Stream, nil)
 	if err != nil {
 		return "", err
 	}
-	return plan.AnswerSQL("("+plan.PartialSQL(united(events...))+") AS partials", f)
+	sql, err := plan.SplitSQL(split, f)
+	if err != nil {
+		return "", refuseFilter(err)
+	}
+	return sql, nil
 }
 
 // through narrows rows with position columns to a past cut; stream is an

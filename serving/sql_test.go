@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/view"
 )
 
 func TestAViewIsItsSQLInEveryLayer(t *testing.T) {
@@ -350,5 +352,32 @@ func collectNames(v any, defined, read map[string]bool) {
 		for _, e := range v {
 			collectNames(e, defined, read)
 		}
+	}
+}
+
+// What stops an answer is told as what it is: a filter that does not fit is the
+// client's fault, the end of his time is not.
+func TestTheEndOfTheTimeIsNoFaultOfTheFilter(t *testing.T) {
+	r := newRig(t)
+	r.send(300)
+	r.land()
+	r.batch()
+	r.send(10)
+	r.land()
+	r.batch()
+	ended, end := context.WithTimeoutCause(t.Context(), 0, ErrTimeout)
+	defer end()
+	p, err := r.query(t.Context(), nil)
+	must(t, err)
+	defer p.close()
+	if from := p.tx.Split(r.plans[0]); from.Loose == "" {
+		t.Fatal("no rows are loose: their windows are not asked for")
+	}
+	var refusal *Refusal
+	if _, err := p.answer(ended, r.plans[0], view.Filter{}); err == nil || errors.As(err, &refusal) {
+		t.Errorf("after the end of the time: %v", err)
+	}
+	if _, err := r.View(t.Context(), ViewRequest{Name: "hourly", Filter: view.Filter{Order: []string{"nothing"}}}); !errors.As(err, &refusal) || refusal.Code != "filter" {
+		t.Errorf("an unknown column: %v", err)
 	}
 }
