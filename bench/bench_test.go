@@ -35,6 +35,7 @@ var tinySizes = sizes{
 	backgrounds: []int{10_000}, samples: 20, probeFor: 200 * time.Millisecond, batchEvery: time.Second,
 	queryRows: 20_000, queryFor: 200 * time.Millisecond,
 	users: 2, dashboardFor: 1500 * time.Millisecond, rawRows: 60_000, rawTimes: 2, transportRows: 20_000,
+	bombRows: 20_000, bombs: 3, bombsAlone: 300 * time.Millisecond,
 	restarts:   []int{20_000},
 	memoryRate: 20_000, memoryEarly: 500 * time.Millisecond, memoryLate: time.Second, memoryBatch: time.Second,
 }
@@ -62,7 +63,7 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		"ingest/alone/1", "ingest/alone/1000", "ingest/all/400k", "ingest/all/flat-out", "speed/1000/views-1", "speed/1000/views-10",
 		"landing/dir", "landing/s3", "batch/incremental", "batch/rebuild", "freshness/10k/p50", "freshness/10k/p99",
 		"query/point/clients-1/p50", "query/point/clients-8/p99", "query/top20/clients-1/p50", "query/dashboard/p99",
-		"query/raw/count", "query/raw/newest", "query/raw/all", "transport/arrow", "transport/ndjson", "transport/csv", "transport/json", "postgres/text", "postgres/binary", "restart/20k", "memory/20k",
+		"query/raw/count", "query/raw/newest", "query/raw/all", "transport/arrow", "transport/ndjson", "transport/csv", "transport/json", "postgres/text", "postgres/binary", "bombs/ingest/p99", "bombs/end", "restart/20k", "memory/20k",
 	} {
 		if r := got[name]; r.Value <= 0 || r.Unit == "" {
 			t.Errorf("%s: %+v", name, r)

@@ -75,6 +75,7 @@ var measurements = []measurement{
 	{"query", "ms of answers from views, of a dashboard's panels, others sending beside; and of SQL over the raw events", measureQuery},
 	{"transport", "rows a second of a long answer, by format", measureTransport},
 	{"postgres", "s to send rows to a Postgres client, in text and binary", measurePostgres},
+	{"bombs", "ms of requests that send events, statements beside that would take the machine; and until those end", measureBombs},
 	{"restart", "s from the start of a killed server to its first answer", measureRestart},
 	{"memory", "memory late against early under a steady load", measureMemory},
 }

@@ -61,6 +61,9 @@ type sizes struct {
 
 	transportRows int
 
+	bombRows, bombs int           // events that they read, and how many there are at most
+	bombsAlone      time.Duration // sending without them
+
 	restarts []int // events after S
 
 	memoryRate              int
@@ -76,6 +79,7 @@ var fullSizes = sizes{
 	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 45 * time.Second, batchEvery: 20 * time.Second,
 	queryRows: 1_000_000, queryFor: 10 * time.Second,
 	users: 50, dashboardFor: 20 * time.Second, rawRows: 10_000_000, rawTimes: 9, transportRows: 1_000_000,
+	bombRows: 2_000_000, bombs: 1_000, bombsAlone: 20 * time.Second,
 	restarts:   []int{1_000_000, 10_000_000},
 	memoryRate: 20_000, memoryEarly: 2 * time.Minute, memoryLate: 10 * time.Minute, memoryBatch: time.Minute,
 }
@@ -88,6 +92,7 @@ var quickSizes = sizes{
 	backgrounds: []int{10_000, 50_000}, samples: 1_000, probeFor: 6 * time.Second, batchEvery: 5 * time.Second,
 	queryRows: 1_000_000, queryFor: 1500 * time.Millisecond,
 	users: 50, dashboardFor: 4 * time.Second, rawRows: 1_000_000, rawTimes: 5, transportRows: 1_000_000,
+	bombRows: 500_000, bombs: 20, bombsAlone: 5 * time.Second,
 	restarts:   []int{100_000, 1_000_000},
 	memoryRate: 20_000, memoryEarly: 20 * time.Second, memoryLate: 60 * time.Second, memoryBatch: 10 * time.Second,
 }

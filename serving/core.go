@@ -79,6 +79,7 @@ type Core struct {
 	checks    map[string]*checked // by view
 	shared    *shared
 	memory    *memoryWatch
+	turns     *turns
 	panes     loosePanes
 	minMerged int64 // minMergedRows, but in tests
 	// references by name
@@ -101,6 +102,7 @@ func NewCore(cfg CoreConfig) *Core {
 	for _, r := range cfg.References {
 		c.references[r.Name] = r
 	}
+	c.turns = newTurns(func() any { return c.speed.State() })
 	c.gate = NewGate(cfg.GateDB, c)
 	return c
 }

@@ -32,6 +32,7 @@ type pin struct {
 	stats    map[string]any
 	release  func()      // gives the slot back
 	stopped  atomic.Bool // by the watch over the memory
+	turn     turn        // among the long queries
 	once     sync.Once
 }
 
@@ -47,6 +48,8 @@ func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
 		return nil, err
 	}
 	p.release = release
+	p.turn.began = time.Now()
+	p.tx.Conn.Between(func(ctx context.Context) error { return c.turns.step(ctx, &p.turn) })
 	c.memory.enter(p)
 	return p, nil
 }
@@ -124,6 +127,7 @@ func ahead(marks map[string]event.Cut, cut event.Cut) bool {
 func (p *pin) close() {
 	p.once.Do(func() {
 		p.core.memory.leave(p) // before the connection ends, which it may interrupt
+		p.core.turns.rest(&p.turn)
 		p.tx.Close()
 		for _, h := range p.handles {
 			h.Close()
@@ -143,6 +147,7 @@ func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
 // stream gives an answer that reads the rows, or says why there are none; the answer
 // owns the rows and the pin.
 func (p *pin) stream(ctx context.Context, rows *duckdb.Rows, err error) (*Answer, error) {
+	p.core.turns.rest(&p.turn)
 	if err != nil {
 		p.close()
 		return nil, p.failed(ctx, err)
@@ -161,6 +166,7 @@ func (p *pin) stream(ctx context.Context, rows *duckdb.Rows, err error) (*Answer
 	}
 	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
 		b, err := rows.Next(ctx)
+		p.core.turns.rest(&p.turn)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, p.failed(ctx, err)
 		}

@@ -21,6 +21,8 @@ type Conn struct {
 	run  sync.Mutex
 	rows *Rows              // open streaming result, guarded by run
 	stmt map[*Stmt]struct{} // open prepared statements, guarded by run
+	// between is called between two tasks of a Query, if it is not nil; guarded by run
+	between func(ctx context.Context) error
 
 	mu      sync.Mutex // may be taken while run is held
 	conn    mapping.Connection
@@ -69,6 +71,23 @@ func (c *Conn) Close() error {
 	c.mu.Unlock()
 	c.db.disconnected()
 	return nil
+}
+
+// Between has f called, with the context of a Query, between any two of the steps in
+// which the engine computes its rows, each of some milliseconds: f may let others go
+// first. An error of f ends the Query.
+func (c *Conn) Between(f func(ctx context.Context) error) {
+	c.run.Lock()
+	defer c.run.Unlock()
+	c.between = f
+}
+
+// pause calls between; conn.run is held.
+func (c *Conn) pause(ctx context.Context) error {
+	if c.between == nil {
+		return nil
+	}
+	return c.between(ctx)
 }
 
 // enter begins work of the engine; the caller calls leave if the error is nil.

@@ -33,8 +33,7 @@ const (
 
 // start executes the prepared statement; conn.run is held.
 func (r *Rows) start() (*Rows, error) {
-	if bindings.ExecutePreparedStreaming(r.prepared, &r.result) == mapping.StateError {
-		err := failure(r.ctx, mapping.ResultError(&r.result))
+	if err := r.execute(); err != nil {
 		r.release()
 		return nil, err
 	}
@@ -44,6 +43,32 @@ func (r *Rows) start() (*Rows, error) {
 	}
 	r.conn.rows = r
 	return r, nil
+}
+
+// execute runs the statement's tasks, until its first rows are there. A task is some
+// ten thousand rows of one operator.
+func (r *Rows) execute() error {
+	var pending mapping.PendingResult
+	defer mapping.DestroyPending(&pending)
+	if bindings.PendingPreparedStreaming(r.prepared, &pending) == mapping.StateError {
+		return failure(r.ctx, mapping.PendingError(pending))
+	}
+	for {
+		state := mapping.PendingExecuteTask(pending)
+		if state == mapping.PendingStateError {
+			return failure(r.ctx, mapping.PendingError(pending))
+		}
+		if state != mapping.PendingStateResultNotReady { // ready, or waiting for another thread's task
+			break
+		}
+		if err := r.conn.pause(r.ctx); err != nil {
+			return err
+		}
+	}
+	if mapping.ExecutePending(pending, &r.result) == mapping.StateError {
+		return failure(r.ctx, mapping.ResultError(&r.result))
+	}
+	return nil
 }
 
 func (r *Rows) open() error {
@@ -79,6 +104,10 @@ func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		defer r.conn.watch(ctx)()
 	}
 	for r.end == nil && !r.decoder.full(streamRows) {
+		if err := r.conn.pause(r.ctx); err != nil {
+			r.end = err
+			return nil, err
+		}
 		more, err := r.decoder.fetch(ctx, &r.result)
 		switch {
 		case err != nil && r.ctx.Err() != nil:

@@ -1,0 +1,116 @@
+package serving
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// longQuery has run for as long as it takes to have to take turns.
+func longQuery() *turn { return &turn{began: time.Now().Add(-turnsAfter)} }
+
+func busyTurns(cores int) *turns {
+	events := new(atomic.Int64)
+	return &turns{seats: max(1, cores-1), cores: cores, state: func() any { return events.Add(1) }}
+}
+
+func TestShortQueriesTakeNoTurns(t *testing.T) {
+	all := busyTurns(2)
+	held := longQuery()
+	must(t, all.step(t.Context(), held))
+	must(t, all.step(t.Context(), &turn{began: time.Now()})) // it would wait
+	if all.taken != 1 {
+		t.Errorf("%d seats are taken", all.taken)
+	}
+}
+
+func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
+	for cores, most := range map[int]int64{1: 1, 2: 1, 4: 3} {
+		all := busyTurns(cores)
+		var computing, greatest atomic.Int64
+		var steps [5]atomic.Int64
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		var running sync.WaitGroup
+		for i := range steps {
+			running.Go(func() {
+				q := longQuery()
+				defer all.rest(q)
+				for steps[i].Load() < 10 {
+					if err := all.step(ctx, q); err != nil {
+						t.Error(err)
+						return
+					}
+					now := computing.Add(1)
+					for was := greatest.Load(); now > was && !greatest.CompareAndSwap(was, now); was = greatest.Load() {
+					}
+					time.Sleep(turnLength) // what a step computes
+					computing.Add(-1)
+					steps[i].Add(1)
+				}
+			})
+		}
+		running.Wait()
+		cancel()
+		if greatest.Load() != most {
+			t.Errorf("%d cores: %d long queries computed at once, want %d", cores, greatest.Load(), most)
+		}
+		if all.taken != 0 || len(all.waiting) > 0 {
+			t.Errorf("%d cores: %d seats are taken, %d wait", cores, all.taken, len(all.waiting))
+		}
+	}
+}
+
+func TestLongQueriesHaveAllCoresWhileNoEventsCome(t *testing.T) {
+	all := &turns{seats: 1, cores: 2, state: func() any { return 7 }, seen: 7, since: time.Now().Add(-2 * idleAfter)}
+	for range 2 {
+		must(t, all.step(t.Context(), longQuery()))
+	}
+	if all.taken != 2 {
+		t.Errorf("%d seats are taken", all.taken)
+	}
+}
+
+func TestWhoWaitsForATurnCanEnd(t *testing.T) {
+	all := busyTurns(2)
+	held, waits := longQuery(), longQuery()
+	must(t, all.step(t.Context(), held))
+	cause := errors.New("his time is over")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if err := all.step(ctx, waits); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	all.rest(held)
+	must(t, all.step(t.Context(), longQuery()))
+	if all.taken != 1 || len(all.waiting) > 0 {
+		t.Errorf("%d seats are taken, %d wait", all.taken, len(all.waiting))
+	}
+}
+
+// Two long statements end on a core that they share, and the slower is answered.
+func TestLongStatementsShareACore(t *testing.T) {
+	r := newRig(t)
+	r.turns = busyTurns(2)
+	const sql = "SELECT max(a.range * b.range % 7919) AS m FROM (SELECT count(*) AS range FROM pay) x, range(9000) a, range(9000) b"
+	var running sync.WaitGroup
+	for range 2 {
+		running.Go(func() {
+			a, err := r.SQL(t.Context(), SQLRequest{SQL: sql})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer a.Close()
+			if _, err := a.Next(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	if n := r.turns.taken; n != 0 {
+		t.Errorf("%d seats are taken", n)
+	}
+}
