@@ -12,7 +12,7 @@ import (
 // The annotations that each kind of file takes.
 var (
 	streamAnnotations = []string{"time", "time-format", "id", "dedup-window"}
-	viewAnnotations   = []string{"description"}
+	viewAnnotations   = []string{"description", "bounds", "timezone"}
 	queryAnnotations  = []string{"description", "param"}
 )
 

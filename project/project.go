@@ -271,7 +271,8 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 		if l.mentionsBroken(src.text) {
 			continue // whatever the planner said would follow from the stream's problem
 		}
-		plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description")}, schemas)
+		plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
+			Bounds: notes.text("bounds"), Timezone: notes.text("timezone")}, schemas)
 		var wrong *view.Error
 		switch {
 		case errors.As(err, &wrong):

@@ -78,8 +78,7 @@ func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream, _ := p.state.View(name)
-	events, err := p.events(ctx, stream, nil)
+	events, err := p.events(ctx, p.state.Streams[plan.Stream], nil)
 	if err != nil {
 		return nil, err
 	}

@@ -257,11 +257,16 @@ func (c *Core) Views(ctx context.Context) (any, error) {
 		Additive bool      `json:"additive"`
 	}
 	type window struct {
-		Kind   string `json:"kind"`
-		SizeMS int64  `json:"size_ms"`
+		Kind    string `json:"kind"`
+		SizeMS  int64  `json:"size_ms"`
+		SlideMS int64  `json:"slide_ms,omitempty"`
+		MaxMS   int64  `json:"max_ms,omitempty"`
+		Unit    string `json:"unit,omitempty"`
+		Zone    string `json:"timezone,omitempty"`
 	}
 	type entry struct {
 		View        string   `json:"view"`
+		Direct      bool     `json:"direct"` // computed from the events when it is asked for
 		Stream      string   `json:"stream"`
 		Version     string   `json:"version"`
 		Description string   `json:"description,omitempty"`
@@ -275,12 +280,13 @@ func (c *Core) Views(ctx context.Context) (any, error) {
 		if c.plan(ctx, p.Name) == nil {
 			continue
 		}
-		e := entry{View: p.Name, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
+		e := entry{View: p.Name, Direct: p.Direct, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
 		if !access.From(ctx).Sees(p.Stream) {
 			e.SQL = "" // it tells of columns that the key may not see
 		}
 		if p.Window != nil {
-			e.Window = &window{p.Window.Kind, p.Window.Size.Milliseconds()}
+			w := p.Window
+			e.Window = &window{w.Kind, w.Size.Milliseconds(), w.Slide.Milliseconds(), w.Max.Milliseconds(), w.Unit, w.Zone}
 		}
 		for _, k := range p.Keys {
 			e.Keys = append(e.Keys, k.Name)

@@ -83,10 +83,14 @@ func (f *feed) refresh(ctx context.Context) error {
 		return err
 	}
 	defer p.close()
-	stream, v := p.state.View(f.plan.Name)
+	stream := p.state.Streams[f.plan.Stream]
 	if stream == f.seen {
 		return nil
 	}
+	if f.plan.Direct {
+		return f.whole(ctx, p, stream)
+	}
+	_, v := p.state.View(f.plan.Name)
 	fromBatch, s := p.tx.Partials(f.plan)
 	partials := p.partials(f.plan, f.filter)
 	facts := LiveEvent{View: f.plan.Name, Columns: f.plan.Output, Complete: len(p.problems) == 0,
@@ -117,6 +121,22 @@ func (f *feed) refresh(ctx context.Context) error {
 	return f.publish(facts, rows, func(key string) bool { return touched[key] }, false)
 }
 
+// whole computes a view that is planned over the stream. No part of it is the batch's.
+func (f *feed) whole(ctx context.Context, p *pin, stream *speed.Stream) error {
+	events, err := p.stream(ctx, f.plan)
+	if err != nil {
+		return err
+	}
+	rows, err := f.read(ctx, p, events)
+	if err != nil {
+		return err
+	}
+	f.seen = stream
+	facts := LiveEvent{View: f.plan.Name, Columns: f.plan.Output, Complete: len(p.problems) == 0,
+		Cut: p.cut, Batched: event.Cut{}, Head: f.core.Heads(ctx), Watermark: p.watermark()}
+	return f.publish(facts, rows, func(string) bool { return true }, f.generation == 0)
+}
+
 // renew begins a generation.
 func (f *feed) renew(ctx context.Context, p *pin, facts LiveEvent, partials, fromBatch string) (err error) {
 	if f.batch, err = f.read(ctx, p, fromBatch); err != nil {
@@ -126,7 +146,7 @@ func (f *feed) renew(ctx context.Context, p *pin, facts LiveEvent, partials, fro
 	if err != nil {
 		return err
 	}
-	stream, _ := p.state.View(f.plan.Name)
+	stream := p.state.Streams[f.plan.Stream]
 	if facts.BatchedWatermark, err = p.batchedWatermark(ctx, stream.Schema); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type test func(b duckdb.Batch) func(row int) bool
 // so a row too many does no harm, and conditions that are not simple are left to it.
 func narrow(plan *view.Plan, f view.Filter, batches []duckdb.Batch) []duckdb.Batch {
 	tests := filterTests(plan, f)
-	if !plan.Local() || len(tests) == 0 {
+	if !plan.KeysLocal() || len(tests) == 0 {
 		return batches
 	}
 	var out []duckdb.Batch
@@ -62,7 +62,7 @@ func take(columns []event.Column, b duckdb.Batch, rows []int) duckdb.Batch {
 // equality with a text key, or its absence.
 func filterTests(plan *view.Plan, f view.Filter) []test {
 	var out []test
-	if f.From != nil || f.To != nil {
+	if plan.Local() && (f.From != nil || f.To != nil) {
 		out = append(out, func(b duckdb.Batch) func(int) bool {
 			pane, ok := b.Column(0).(*array.Timestamp)
 			if !ok {

@@ -58,8 +58,8 @@ var schemas = object{
 	}, "parameters", "timeout", "at", "after"),
 	"View": record(object{
 		"view": typed("string"), "stream": typed("string"), "version": typed("string"), "description": typed("string"),
-		"window": object{"anyOf": []any{typed("null"), record(object{"kind": typed("string"), "size_ms": typed("integer")})}},
-		"keys":   arrayOf(typed("string")), "sql": typed("string"),
+		"window": object{"anyOf": []any{typed("null"), record(object{"kind": typed("string"), "size_ms": typed("integer"), "slide_ms": typed("integer"), "max_ms": typed("integer"), "unit": typed("string"), "timezone": typed("string")}, "slide_ms", "max_ms", "unit", "timezone")}},
+		"direct": typed("boolean"), "keys": arrayOf(typed("string")), "sql": typed("string"),
 		"columns": arrayOf(record(object{"name": typed("string"), "type": typed("string"), "role": enumOf("window_start", "window_end", "key", "measure"), "additive": typed("boolean")})),
 	}, "description"),
 	"Stream": record(object{

@@ -141,12 +141,12 @@ func (p *pin) close() {
 // run executes the statement in the pin's transaction; the answer owns the pin.
 func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
 	rows, err := p.tx.Conn.Query(ctx, sql)
-	return p.stream(ctx, rows, err)
+	return p.answered(ctx, rows, err)
 }
 
-// stream gives an answer that reads the rows, or says why there are none; the answer
+// answered gives an answer that reads the rows, or says why there are none; the answer
 // owns the rows and the pin.
-func (p *pin) stream(ctx context.Context, rows *duckdb.Rows, err error) (*Answer, error) {
+func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answer, error) {
 	p.core.turns.rest(&p.turn)
 	if err != nil {
 		p.close()

@@ -192,7 +192,8 @@ func united(selects ...string) string {
 // stream they may leave out rows outside the bounds.
 func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([]string, error) {
 	if table == errorsTableName {
-		return []string{p.through(p.viewErrors(), "stream")}, nil
+		rows, err := p.viewErrors(ctx)
+		return []string{p.through(rows, "stream")}, err
 	}
 	if table == referencesTableName {
 		return []string{p.core.referenceTables(ctx)}, nil
@@ -221,12 +222,15 @@ func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([
 func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
 	var split view.Split
 	var err error
-	if p.atPast {
-		var events []string
-		if events, err = p.relation(ctx, plan.Stream, nil); err == nil {
-			split.Loose = "(" + plan.PartialSQL(united(events...)) + ") AS partials"
+	switch {
+	case plan.Direct:
+		split.Loose, err = p.stream(ctx, plan)
+	case p.atPast:
+		var events string
+		if events, err = p.stream(ctx, plan); err == nil {
+			split.Loose = "(" + plan.PartialSQL(events) + ") AS partials"
 		}
-	} else {
+	default:
 		split, err = p.split(ctx, plan, f)
 	}
 	if err != nil {
@@ -237,6 +241,12 @@ func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (strin
 		return "", refuseFilter(err)
 	}
 	return sql, nil
+}
+
+// stream gives a FROM item of the events that a view reads.
+func (p *pin) stream(ctx context.Context, plan *view.Plan) (string, error) {
+	events, err := p.relation(ctx, plan.Stream, nil)
+	return united(events...), err
 }
 
 // through narrows rows with position columns to a past cut; stream is an
@@ -373,12 +383,22 @@ var viewErrorColumns = append([]event.Column{{Name: "view", Type: event.Type{Kin
 
 // viewErrors gives the rows on which views failed: those of batch runs, and
 // those of the speed layer's segments after them.
-func (p *pin) viewErrors() string {
+func (p *pin) viewErrors(ctx context.Context) (string, error) {
 	columns := columnList(warehouse.ErrorColumns)
 	parts := []string{"SELECT NULL::VARCHAR AS view, NULL::VARCHAR AS stream, * FROM (" + warehouse.EmptySelect(warehouse.ErrorColumns) + ")"}
 	for _, plan := range p.core.plans {
-		fromBatch, s := p.tx.Errors(plan)
 		tag := "SELECT " + duckdb.Literal(plan.Name) + " AS view, " + duckdb.Literal(plan.Stream) + " AS stream, " + columns + " FROM "
+		if plan.Direct {
+			events, err := p.stream(ctx, plan)
+			if err != nil {
+				return "", err
+			}
+			if text := plan.ErrorsSQL(events); text != "" {
+				parts = append(parts, tag+"("+text+")")
+			}
+			continue
+		}
+		fromBatch, s := p.tx.Errors(plan)
 		parts = append(parts, tag+"("+fromBatch+")")
 		stream, v := p.state.View(plan.Name)
 		ranges, segments := v.After(s)
@@ -391,7 +411,7 @@ func (p *pin) viewErrors() string {
 			parts = append(parts, tag+p.share(warehouse.ErrorColumns, batches))
 		}
 	}
-	return strings.Join(parts, " UNION ALL ")
+	return strings.Join(parts, " UNION ALL "), nil
 }
 
 func columnList(columns []event.Column) string {

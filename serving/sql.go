@@ -109,7 +109,7 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	if shown == sql { // planned once
 		var rows *duckdb.Rows
 		rows, err = prepared.Query(ctx)
-		a, err = p.stream(ctx, rows, err)
+		a, err = p.answered(ctx, rows, err)
 	} else {
 		a, err = p.run(ctx, shown)
 	}

@@ -37,10 +37,11 @@ func (p *Plan) SplitSQL(s Split, f Filter) (string, error) {
 }
 
 func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
-	conditions, err := p.filters().conditions(f)
+	windows, keys, err := p.filters().conditions(f)
 	if err != nil {
 		return "", err
 	}
+	view := p
 	if f.By != nil {
 		if p, err = p.grouped(f.By); err != nil {
 			return "", err
@@ -53,15 +54,18 @@ func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
 	if f.Limit < 0 || f.Offset < 0 {
 		return "", fmt.Errorf("view %s: limit %d, offset %d: want none below zero", p.Name, f.Limit, f.Offset)
 	}
-	outside, inside := "", ""
-	if len(conditions) > 0 {
-		if p.stmts.pushable {
-			inside = " WHERE " + strings.Join(conditions, " AND ")
-		} else {
-			outside = " WHERE " + strings.Join(conditions, " AND ")
+	outside, merged := "", split.Loose
+	switch {
+	case p.Direct || !p.stmts.pushable:
+		outside = conjunction(append(windows, keys...))
+		if !p.Direct {
+			merged = "(" + p.windowsSQL(split, "", "") + ") AS _g"
 		}
+	case view.stmts.reshape == (template{}):
+		merged = "(" + p.windowsSQL(split, conjunction(append(windows, keys...)), "") + ") AS _g"
+	default: // the windows' beginnings are known behind reshape
+		merged = "(" + p.windowsSQL(split, conjunction(append(keys, view.panes(f)...)), conjunction(windows)) + ") AS _g"
 	}
-	merged := "(" + p.mergedSQL(split, inside) + ") AS _g"
 	if f.Fill != "" {
 		if p, merged, err = p.filled(merged, f); err != nil {
 			return "", err
@@ -71,6 +75,42 @@ func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
 		return p.FinishSQL(merged), nil
 	}
 	return p.outer(merged, outside, order, f, keyed)
+}
+
+func conjunction(conditions []string) string {
+	if len(conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(conditions, " AND ")
+}
+
+// windowsSQL makes partial rows → one row for each window and keys. inside narrows the
+// partial rows, and behind the rows of windows.
+func (p *Plan) windowsSQL(s Split, inside, behind string) string {
+	sql := p.mergedSQL(s, inside)
+	if p.stmts.reshape == (template{}) {
+		return sql
+	}
+	sql = p.stmts.reshape.over("(" + sql + ") AS _m")
+	if behind != "" {
+		sql = "SELECT * FROM (" + sql + ") AS _f" + behind
+	}
+	return sql
+}
+
+// panes gives conditions for the panes of the windows that the filter's times leave.
+func (p *Plan) panes(f Filter) []string {
+	var out []string
+	if p.Window.Kind != Hop {
+		return nil // where a session begins, earlier panes say
+	}
+	if f.From != nil {
+		out = append(out, fmt.Sprintf("_f.pane >= make_timestamp(%d)", f.From.UnixMicro()))
+	}
+	if f.To != nil {
+		out = append(out, fmt.Sprintf("_f.pane < make_timestamp(%d)", f.To.Add(p.Window.Size).UnixMicro()))
+	}
+	return out
 }
 
 // mergedSQL makes the rows of both parts into one for each window and keys, of those
@@ -148,7 +188,7 @@ func (p *Plan) outer(merged, where string, order []term, f Filter, keyed bool) (
 		order = append(order, termOf(sorted{answerColumn(name), o.suffix, o.typ}))
 	}
 	for i, c := range p.groups() {
-		hidden = append(hidden, relMerged+"."+c+" AS "+duckdb.Ident(hiddenName(i)))
+		hidden = append(hidden, p.group(c)+" AS "+duckdb.Ident(hiddenName(i)))
 		order = append(order, term{sql: groups[i], typ: p.Partial[i].Type.String()})
 	}
 	for _, c := range p.Output {
@@ -189,6 +229,17 @@ func (p *Plan) outer(merged, where string, order []term, f Filter, keyed bool) (
 	return "SELECT " + strings.Join(outputs, ", ") + " FROM " + sql, nil
 }
 
+// group is a column of groups where finish takes it from.
+func (p *Plan) group(column string) string {
+	switch {
+	case !p.Direct:
+		return relMerged + "." + column
+	case column == "pane":
+		return relEvents + "." + plainPane
+	}
+	return relEvents + "." + plainKey(slices.IndexFunc(p.Keys, func(k Key) bool { return k.Column == column }))
+}
+
 func hiddenName(i int) string { return fmt.Sprintf("tailwater_group_%d", i) }
 
 // groups are the columns that identify a merged row.
@@ -203,10 +254,11 @@ func (p *Plan) groups() []string {
 	return out
 }
 
-// conditions writes the filter over partial rows, or over the hidden columns.
-func (p *Plan) conditions(f Filter) ([]string, error) {
+// conditions writes the filter over partial rows, or over the hidden columns: what it
+// says of windows, and of keys.
+func (p *Plan) conditions(f Filter) (windows, keys []string, err error) {
 	at := func(column string) string {
-		if p.stmts.pushable {
+		if p.stmts.pushable && !p.Direct {
 			return "_f." + column
 		}
 		for i, c := range p.groups() {
@@ -216,7 +268,28 @@ func (p *Plan) conditions(f Filter) ([]string, error) {
 		}
 		return column
 	}
-	var out []string
+	add := func(key, op string, values ...string) error {
+		column, typ, err := p.key(key)
+		if err != nil {
+			return err
+		}
+		for i, v := range values {
+			values[i] = cast(v, typ)
+		}
+		condition := at(column) + " " + op
+		switch {
+		case op == "IN":
+			condition += " (" + strings.Join(values, ", ") + ")"
+		case len(values) > 0:
+			condition += " " + values[0]
+		}
+		if column == "pane" {
+			windows = append(windows, condition)
+		} else {
+			keys = append(keys, condition)
+		}
+		return nil
+	}
 	for _, b := range []struct {
 		t  *time.Time
 		op string
@@ -225,44 +298,36 @@ func (p *Plan) conditions(f Filter) ([]string, error) {
 			continue
 		}
 		if p.Window == nil {
-			return nil, fmt.Errorf("view %s has no window: leave from and to out", p.Name)
+			return nil, nil, fmt.Errorf("view %s has no window: leave from and to out", p.Name)
 		}
-		out = append(out, at("pane")+b.op+fmt.Sprintf("make_timestamp(%d)", b.t.UnixMicro()))
+		windows = append(windows, at("pane")+b.op+fmt.Sprintf("make_timestamp(%d)", b.t.UnixMicro()))
 	}
 	for _, w := range f.Where {
-		column, typ, err := p.key(w.Key)
-		switch {
-		case err != nil:
-			return nil, err
-		case w.Null:
-			out = append(out, at(column)+" IS NULL")
-		default:
-			out = append(out, at(column)+" = "+cast(w.Value, typ))
+		if w.Null {
+			err = add(w.Key, "IS NULL")
+		} else {
+			err = add(w.Key, "=", w.Value)
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 	}
 	for _, w := range f.Among {
-		column, typ, err := p.key(w.Key)
-		if err != nil {
-			return nil, err
+		if err := add(w.Key, "IN", slices.Clone(w.Values)...); err != nil {
+			return nil, nil, err
 		}
-		values := make([]string, len(w.Values))
-		for i, v := range w.Values {
-			values[i] = cast(v, typ)
-		}
-		out = append(out, at(column)+" IN ("+strings.Join(values, ", ")+")")
 	}
 	for _, w := range f.Bounds {
-		column, typ, err := p.key(w.Key)
-		if err != nil {
-			return nil, err
-		}
 		if w.Op == NotNull {
-			out = append(out, at(column)+" "+NotNull)
+			err = add(w.Key, NotNull)
 		} else {
-			out = append(out, at(column)+" "+w.Op+" "+cast(w.Value, typ))
+			err = add(w.Key, w.Op, w.Value)
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 	}
-	return out, nil
+	return windows, keys, nil
 }
 
 func cast(value string, t event.Type) string {

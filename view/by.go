@@ -92,8 +92,9 @@ func (b *builder) regrouped() (regrouping, error) {
 		r.obstacle = "its QUALIFY is about its own groups"
 	case q.limit != nil || q.offset != nil:
 		r.obstacle = "its LIMIT is about its own groups"
-	case !slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) }):
-	default:
+	case q.window != nil && (q.window.Kind != Tumble || q.window.Unit != ""):
+		r.obstacle = "only tumbling windows of a fixed length add up to longer ones"
+	case slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) }):
 		r.obstacle = "its window functions are about its own groups"
 	}
 	for _, it := range q.items {

@@ -21,8 +21,13 @@ const (
 )
 
 // Local reports whether each row of the answer depends on the events of its own
-// window and keys alone. It is so but for LIMIT, QUALIFY and window functions.
-func (p *Plan) Local() bool { return p.stmts.pushable }
+// window and keys alone, which are columns of its partial rows. It is so but for
+// LIMIT, QUALIFY and window functions, and for windows that are made of panes.
+func (p *Plan) Local() bool { return p.KeysLocal() && p.stmts.reshape == (template{}) }
+
+// KeysLocal reports whether each row of the answer depends on the partial rows of its
+// keys alone.
+func (p *Plan) KeysLocal() bool { return p.stmts.pushable && !p.Direct }
 
 // Groups are the columns that identify a row of the answer: the window's start, if
 // there is a window, and the keys. They are the first of Partial.

@@ -32,10 +32,13 @@ func (t template) over(from string) string { return t.before + "(FROM " + from +
 // statements are a plan's templates.
 type statements struct {
 	partial, merge, errors template
-	finish, plain          selection
-	bounds                 []string // of plain's items: see CheckedSQL
-	pushable               bool     // a filter on panes and keys commutes with finish
-	regroup                regrouping
+	// reshape makes merged partial rows of panes those of windows; zero if they are
+	// the same.
+	reshape       template
+	finish, plain selection
+	bounds        []string // of plain's items: see CheckedSQL
+	pushable      bool     // a filter on panes and keys commutes with finish
+	regroup       regrouping
 }
 
 // A selection is finish or plain, in parts, so that answers can add to it.
@@ -95,6 +98,8 @@ type builder struct {
 	keys    []string // SQL over relEvents
 	rows    []rowExpr
 	where   *rowExpr
+	// first and last are the slots of a session's first and last event.
+	first, last int
 }
 
 func newBuilder(s session, q *query, fingerprint string) *builder {
@@ -128,13 +133,24 @@ func (b *builder) plan() (*Plan, error) {
 		b.values[canonical(c.node)] = value
 	}
 	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Description: q.def.Description, Schema: q.schema, Window: q.window, Reads: b.reads()}
+	if w := q.window; w != nil && w.Kind == Session && w.Incremental() {
+		ts := b.time()
+		b.remember(ts, true, "time")
+		b.first, b.last = b.add(slot{op: "min", arg: ts}), b.add(slot{op: "max", arg: ts})
+	}
 	p.stmts.partial, p.stmts.merge = b.partialSQL(), mergeOver(b.slots, b.groupColumns())
+	if p.stmts.reshape = b.reshape(); p.stmts.reshape != (template{}) {
+		p.stmts.reshape = compose(p.stmts.merge, p.stmts.reshape)
+	}
 	p.stmts.errors = b.errorsSQL()
 	p.stmts.pushable = q.limit == nil && q.offset == nil && q.qualify == nil &&
 		!slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) })
 	var err error
 	if p.stmts.plain, err = b.plain(); err != nil {
 		return nil, err
+	}
+	if q.window != nil && !q.window.Incremental() {
+		return b.direct(p)
 	}
 	if p.stmts.finish, err = b.finished(); err != nil {
 		return nil, err
@@ -318,38 +334,61 @@ func (b *builder) typePlan(p *Plan) error {
 	if !slices.Equal(partial, again) {
 		return fmt.Errorf("planner: view %s merges %v into %v", p.Name, partial, again)
 	}
+	if err := b.typePlain(p); err != nil {
+		return err
+	}
+	finished, err := b.columns(p.FinishSQL(rows))
+	if err != nil {
+		return fmt.Errorf("planner: type the finish of view %s: %w", p.Name, err)
+	}
+	if !slices.Equal(p.Output, finished) {
+		return fmt.Errorf("planner: view %s finishes with %v where its own SQL gives %v", p.Name, finished, p.Output)
+	}
+	if err := b.typeOrder(p, rows); err != nil {
+		return err
+	}
+	p.stmts.bounds = b.bounds(p.stmts.plain, p.Output)
+	if _, err := b.columns(p.CheckedSQL(b.typer.stub)); err != nil {
+		return fmt.Errorf("planner: type the bounds of view %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// typePlain learns the columns of the answer, and casts those whose types no answer
+// has.
+func (b *builder) typePlain(p *Plan) error {
 	plain, err := b.conn.Describe(b.ctx, p.PlainSQL(b.typer.stub))
 	if err != nil {
 		return b.blameItems(p, err)
 	}
 	for i, c := range plain {
 		cast := castOutput(c.SQLType)
-		if cast != "" {
-			p.stmts.plain.items[i] = "CAST(" + p.stmts.plain.items[i] + " AS " + cast + ")"
-			p.stmts.finish.items[i] = "CAST(" + p.stmts.finish.items[i] + " AS " + cast + ")"
-			p.stmts.regroup.finish.items[i] = "CAST(" + p.stmts.regroup.finish.items[i] + " AS " + cast + ")"
+		if cast == "" {
+			continue
+		}
+		for _, s := range []*selection{&p.stmts.plain, &p.stmts.finish, &p.stmts.regroup.finish} {
+			if i < len(s.items) {
+				s.items[i] = "CAST(" + s.items[i] + " AS " + cast + ")"
+			}
 		}
 	}
-	if p.Output, err = b.columns(p.FinishSQL(rows)); err != nil {
-		return fmt.Errorf("planner: type the finish of view %s: %w", p.Name, err)
-	}
-	want, err := b.columns(p.PlainSQL(b.typer.stub))
-	if err != nil {
+	if p.Output, err = b.columns(p.PlainSQL(b.typer.stub)); err != nil {
 		return fmt.Errorf("planner: type the plain SQL of view %s: %w", p.Name, err)
 	}
-	if !slices.Equal(p.Output, want) {
-		return fmt.Errorf("planner: view %s finishes with %v where its own SQL gives %v", p.Name, p.Output, want)
-	}
+	return nil
+}
+
+// typeOrder learns the types of ORDER BY, over rows as finish takes them.
+func (b *builder) typeOrder(p *Plan, rows string) error {
 	for i, o := range p.stmts.finish.order {
 		described, err := b.conn.Describe(b.ctx, "SELECT "+o.sql+p.stmts.finish.from.over(rows))
 		if err != nil {
 			return fmt.Errorf("planner: type the order of view %s: %w", p.Name, err)
 		}
-		p.stmts.finish.order[i].typ, p.stmts.regroup.finish.order[i].typ = described[0].SQLType, described[0].SQLType
-	}
-	p.stmts.bounds = b.bounds(p.stmts.plain, p.Output)
-	if _, err := b.columns(p.CheckedSQL(b.typer.stub)); err != nil {
-		return fmt.Errorf("planner: type the bounds of view %s: %w", p.Name, err)
+		p.stmts.finish.order[i].typ = described[0].SQLType
+		if i < len(p.stmts.regroup.finish.order) {
+			p.stmts.regroup.finish.order[i].typ = described[0].SQLType
+		}
 	}
 	return nil
 }
@@ -437,6 +476,9 @@ func (b *builder) nameKeys(p *Plan) {
 func (b *builder) version(p *Plan) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "planner %s\nengine %s\nstream %s\n%s\n%s\n", plannerVersion, b.fingerprint, p.Stream, p.PartialSQL("events"), p.MergeSQL("partials"))
+	if p.Direct {
+		fmt.Fprintf(h, "%s\n", p.PlainSQL("events"))
+	}
 	for _, name := range p.Reads {
 		fmt.Fprintf(h, "%q %s\n", name, p.Schema.Columns[p.Schema.Index(name)].Type)
 	}

@@ -67,6 +67,13 @@ var propertyViews = []string{
 	"SELECT t.k AS k, min(t.word) AS a, max(lower(word)) AS b FROM trades AS t WHERE k IN ('a', 'b', 'c') OR k LIKE 'd%' GROUP BY t.k ORDER BY a NULLS FIRST",
 	"SELECT day, sum(n) AS s, 'fixed' AS label FROM trades GROUP BY day HAVING sum(n) > 0 OR count(*) > 2",
 	"SELECT g, x / g AS r, count(*) AS c FROM trades GROUP BY g, r",
+	"SELECT k, count(*) AS c, sum(n) AS s, var_pop(n) AS v FROM trades GROUP BY hop(ts, INTERVAL '1 hour', INTERVAL '20 minutes'), k",
+	"SELECT window_end, window_start, count(*) AS c, max(word) AS w FROM trades GROUP BY hop(ts, INTERVAL '50 minutes', INTERVAL '35 minutes', INTERVAL '-3 minutes') ORDER BY c DESC LIMIT 7",
+	"SELECT k, count(*) AS c, sum(CAST(word AS INTEGER)) AS s FROM trades GROUP BY hop(ts, INTERVAL '10 minutes', INTERVAL '1 hour'), k HAVING c > 1",
+	"SELECT k, g, count(*) AS c, min(x) AS lo, stddev(n) AS d FROM trades GROUP BY session(ts, INTERVAL '11 minutes'), k, g",
+	"SELECT window_start AS s, window_end AS e, window_end - window_start > INTERVAL '1 hour' AS long, count(*) AS c FROM trades GROUP BY session(ts, INTERVAL '3 minutes') ORDER BY c, s",
+	"SELECT k, sum(CAST(word AS INTEGER)) AS s, lag(count(*)) OVER (PARTITION BY k ORDER BY window_start) AS before FROM trades GROUP BY session(ts, INTERVAL '30 minutes'), k",
+	"SELECT k, count(*) AS c FROM trades GROUP BY tumble(ts, 'week'), k",
 }
 
 // randomEvents makes n events of trades from position first: late and out of

@@ -240,43 +240,6 @@ func (q *query) resolveFrom(from node, schemas map[string]*event.Schema) error {
 	return nil
 }
 
-// windowArgs reads tumble(ts, size [, shift]).
-func (r *resolver) windowArgs(call node) (*Window, error) {
-	q, args := r.q, list(call, "children")
-	const usage = "write tumble(<time column>, INTERVAL '1 hour' [, shift])"
-	if len(args) < 2 || len(args) > 3 {
-		return nil, q.fail(call, usage, "tumble takes the time column, a size and perhaps a shift")
-	}
-	if q.schema.TimeColumn < 0 {
-		return nil, q.fail(call, "name one with an annotation in the stream's file", "stream %s has no time column", q.schema.Stream)
-	}
-	ts := q.schema.Columns[q.schema.TimeColumn].Name
-	arg, err := r.resolve(args[0].(node), scope{row: true})
-	if err != nil {
-		return nil, err
-	}
-	if parts := names(arg); len(parts) != 2 || parts[1] != ts {
-		return nil, q.fail(args[0].(node), "write tumble("+ts+", …)", "windows are cut by the stream's time column, %s", ts)
-	}
-	size, err := r.interval(args[1].(node))
-	if err != nil {
-		return nil, err
-	}
-	// A century keeps window_end inside the range of TIMESTAMP for every
-	// window_start that a partial can have.
-	if size <= 0 || size > 36525*24*time.Hour {
-		return nil, q.fail(args[1].(node), usage, "a window's size must be above zero and at most a hundred years")
-	}
-	var shift time.Duration
-	if len(args) == 3 {
-		if shift, err = r.interval(args[2].(node)); err != nil {
-			return nil, err
-		}
-		shift = ((shift % size) + size) % size
-	}
-	return &Window{Kind: "tumble", Size: size, Shift: shift}, nil
-}
-
 // interval lets the engine evaluate a constant interval.
 func (r *resolver) interval(n node) (time.Duration, error) {
 	// INTERVAL 5 MINUTES is parsed as to_minutes(CAST(trunc(5) AS BIGINT)).
@@ -285,7 +248,7 @@ func (r *resolver) interval(n node) (time.Duration, error) {
 		calls := name != "" && name != "trunc" && !strings.HasPrefix(name, "to_") && !isSet(m, "is_operator")
 		return calls || members[class(m)] == nil && class(m) != "CONSTANT"
 	}) {
-		return 0, r.q.fail(n, "write INTERVAL '1 hour'", "a window's size and shift are constants")
+		return 0, r.q.fail(n, "write INTERVAL '1 hour'", "the lengths of a window are constants")
 	}
 	sql, err := r.print(n)
 	if err != nil {
@@ -296,7 +259,7 @@ func (r *resolver) interval(n node) (time.Duration, error) {
 		return 0, r.q.fail(n, "write INTERVAL '1 hour'", "this is no interval")
 	}
 	if months := rel.Value(0, 0).(int64); months != 0 {
-		return 0, r.q.fail(n, "give it in days, or GROUP BY date_trunc('month', …)", "months and years have no fixed length")
+		return 0, r.q.fail(n, "give it in days, or write tumble(…, 'month') for months of the calendar", "months and years have no fixed length")
 	}
 	us := rel.Value(0, 1).(int64)
 	if us > maxWindowUS || us < -maxWindowUS {

@@ -89,9 +89,6 @@ func (q *query) checkCall(n node, s scope) error {
 		}
 		return nil
 	}
-	if name == "hop" || name == "session" || name == "slide" || name == "snapshot" {
-		return q.fail(n, "use tumble(…), or query the stream", "%s windows are not kept incrementally", name)
-	}
 	if !duckdb.Deterministic(name) {
 		return q.fail(n, "a view gives the same answer whenever it is computed: use functions of the event alone", "%s is not a function that a view can call", name)
 	}

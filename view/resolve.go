@@ -20,7 +20,7 @@ type resolver struct {
 	selects  []node // the SELECT list as written
 	resolved []node // by index of selects; nil = not yet
 	visiting []bool
-	windowed node // the tumble call, nil if none was seen
+	windowed node // the call of the window, nil if none was seen
 	grouped  bool // the window is in GROUP BY
 }
 
@@ -71,13 +71,13 @@ func (r *resolver) run() error {
 	return r.modifiers()
 }
 
-// findWindow reads the tumble call, wherever it is written first. All others
+// findWindow reads the call of the window, wherever it is written first. All others
 // must be the same.
 func (r *resolver) findWindow() error {
 	var calls []node
 	look := func(n node) {
 		walk(n, func(m node) bool {
-			if name := function(m); name == "tumble" {
+			if slices.Contains(windowKinds, function(m)) {
 				calls = append(calls, m)
 				return false
 			}
@@ -151,7 +151,7 @@ func (r *resolver) header(n node) (string, error) {
 	if parts := names(n); parts != nil {
 		return parts[len(parts)-1], nil
 	}
-	if function(n) == "tumble" {
+	if slices.Contains(windowKinds, function(n)) {
 		return "window_start", nil
 	}
 	return r.print(n)
@@ -215,7 +215,7 @@ func (r *resolver) groups() error {
 
 func (r *resolver) windowGrouped() error {
 	if r.q.window != nil && !r.grouped {
-		return r.q.fail(r.windowed, "add it to GROUP BY", "tumble(…) must be in GROUP BY")
+		return r.q.fail(r.windowed, "add it to GROUP BY", "%s(…) must be in GROUP BY", r.q.window.Kind)
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func (r *resolver) addKey(place, key node) error {
 	case contains(key, func(m node) bool { return class(m) == "WINDOW" }):
 		return q.fail(place, "use QUALIFY", "GROUP BY cannot hold a window function")
 	case contains(key, isBound):
-		return q.fail(place, "GROUP BY tumble(…) and compute from window_start in the SELECT list", "the window stands alone in GROUP BY")
+		return q.fail(place, "GROUP BY "+q.window.Kind+"(…) and compute from window_start in the SELECT list", "the window stands alone in GROUP BY")
 	case !contains(key, func(m node) bool { return names(m) != nil }):
 		return q.fail(place, "leave it out", "a key that is the same for every event groups nothing")
 	}
@@ -331,9 +331,9 @@ func (r *resolver) resolve(n node, s scope) (node, error) {
 		}
 	case "FUNCTION":
 		name := function(n)
-		if name == "tumble" {
+		if slices.Contains(windowKinds, name) {
 			if s.row {
-				return nil, q.fail(n, "put the condition into HAVING, on window_start", "tumble has no place here")
+				return nil, q.fail(n, "put the condition into HAVING, on window_start", "%s has no place here", name)
 			}
 			return column(n["query_location"], refStart), nil
 		}

@@ -6,27 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
-
-// pane is the pane of an event. The origin is explicit: DuckDB's default is
-// 2000-01-03. Times beyond 290,000 years count into the first or last window,
-// so that no event can make this, or window_end, overflow.
-func (b *builder) pane() string {
-	c := b.q.schema.Columns[b.q.schema.TimeColumn]
-	ts, typ := relEvents+"."+duckdb.Ident(c.Name), c.Type.String()
-	first, last := typ+" '290000-01-01 (BC)'", typ+" '290000-01-01'"
-	ts = "CASE WHEN " + ts + " < " + first + " THEN " + first + " WHEN " + ts + " > " + last + " THEN " + last + " ELSE " + ts + " END"
-	if c.Kind == event.Date {
-		ts = "CAST(" + ts + " AS TIMESTAMP)"
-	}
-	origin := "TIMESTAMP '1970-01-01 00:00:00'"
-	if b.q.window.Shift != 0 {
-		origin += " + " + micros(b.q.window.Shift)
-	}
-	return "time_bucket(" + micros(b.q.window.Size) + ", " + ts + ", " + origin + ")"
-}
 
 // fails reports whether some event can make some row expression fail.
 func (b *builder) fails() bool {
@@ -62,7 +43,7 @@ func (b *builder) field(sql string) string {
 func (b *builder) partialSQL() template {
 	row, pane := func(s string) string { return s }, ""
 	if b.q.window != nil {
-		pane = b.pane()
+		pane = b.q.window.pane(b.time())
 	}
 	from := template{" FROM ", " AS " + relEvents}
 	safeWhere := ""
@@ -184,15 +165,9 @@ func (b *builder) errorsSQL() template {
 func (b *builder) plain() (selection, error) {
 	var conditions, group []string
 	inner := "SELECT *"
-	add := func(sql, name string) {
-		inner += ", " + sql + " AS " + name
-		group = append(group, relEvents+"."+name)
-	}
-	if b.q.window != nil {
-		add(b.pane(), plainPane)
-	}
 	for i, k := range b.keys {
-		add(k, plainKey(i))
+		inner += ", " + k + " AS " + plainKey(i)
+		group = append(group, relEvents+"."+plainKey(i))
 	}
 	if b.where != nil && b.where.safe {
 		conditions = append(conditions, b.where.sql)
@@ -200,11 +175,18 @@ func (b *builder) plain() (selection, error) {
 	if b.fails() {
 		conditions = append(conditions, b.attempt()+" IS NOT NULL")
 	}
-	s := selection{from: template{" FROM (" + inner + " FROM ", " AS " + relEvents}}
-	if len(conditions) > 0 {
-		s.from.after += " WHERE " + strings.Join(conditions, " AND ")
+	if b.q.window != nil {
+		inner += ", " + b.time() + " AS " + plainTime
+		group = append(group, relEvents+"."+plainPane)
 	}
-	s.from.after += ") AS " + relEvents
+	counted := template{inner + " FROM ", " AS " + relEvents}
+	if len(conditions) > 0 {
+		counted.after += " WHERE " + strings.Join(conditions, " AND ")
+	}
+	if b.q.window != nil {
+		counted = compose(b.plainWindows(), counted)
+	}
+	s := selection{from: template{" FROM (" + counted.before, counted.after + ") AS " + relEvents}}
 	if len(group) > 0 {
 		s.from.after += " GROUP BY " + strings.Join(group, ", ")
 	}
@@ -216,22 +198,18 @@ func (b *builder) plain() (selection, error) {
 			return b.parse(c.plain())
 		}
 		if isBound(n) {
-			return b.parse(b.bound(n, relEvents+"."+plainPane))
+			return b.parse(b.bound(n, relEvents+"."+plainPane, "max("+relEvents+"."+plainTime+")"))
 		}
 		return nil, nil
 	})
 	return s, err
 }
 
-const plainPane = "tailwater_pane"
-
-func plainKey(i int) string { return fmt.Sprintf("tailwater_key_%d", i) }
-
 // finished makes merged partial rows → answer.
 func (b *builder) finished() (selection, error) {
 	s := selection{from: template{" FROM ", " AS " + relMerged}}
 	err := b.selectInto(&s, " WHERE ", b.fromMerged(func(n node) (node, error) {
-		return b.parse(b.bound(n, relMerged+".pane"))
+		return b.parse(b.bound(n, relMerged+".pane", merged(b.last)))
 	}))
 	return s, err
 }
@@ -248,14 +226,6 @@ func (b *builder) fromMerged(bound func(node) (node, error)) func(node) (node, e
 		}
 		return b.values[canonical(n)], nil
 	}
-}
-
-// bound is a bound of the window that begins at pane.
-func (b *builder) bound(n node, pane string) string {
-	if names(n)[0] == refStart {
-		return pane
-	}
-	return pane + " + " + micros(b.q.window.Size)
 }
 
 // selectInto prints items, conditions and order with the leaves replaced.

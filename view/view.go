@@ -36,17 +36,27 @@ type Definition struct {
 	SQL  string
 	// Description is for people; it changes nothing.
 	Description string
+	// Bounds says which end of a window belongs to it: "[)", the default, or "(]".
+	Bounds string
+	// Timezone is that of windows of the calendar, such as "Europe/Berlin"; UTC if it
+	// is empty.
+	Timezone string
 }
 
-// A Window says how the time axis is cut.
+// A Window says how the time axis is cut. All lengths are whole microseconds.
 type Window struct {
-	Kind string // "tumble"
-	// Size is the length of a pane; Shift moves the panes' origin away from
-	// 1970-01-01 00:00:00 UTC, 0 ≤ Shift < Size. Both are whole microseconds.
+	Kind string // Tumble, Hop, Session, Slide or Snapshot
+	// Size is the length of a window, a session's gap; 0 for a snapshot. Shift moves
+	// the windows' origin away from 1970-01-01 00:00:00 UTC.
 	Size, Shift time.Duration
-	// Unit, unless empty, is a unit of the calendar that stands for Size, in answers
-	// that are grouped up to it.
-	Unit string
+	// Slide is how often a window of a hop begins, Max how long a session may be, 0 if
+	// that is not bounded.
+	Slide, Max time.Duration
+	// EndIncluded: the end of a window belongs to it, its beginning does not.
+	EndIncluded bool
+	// Unit, unless empty, is a unit of the calendar that stands for Size, and Zone the
+	// time zone of its midnights, UTC if it is empty.
+	Unit, Zone string
 }
 
 // A Key is one grouping expression besides the window.
@@ -82,6 +92,10 @@ type Plan struct {
 	// Reads are the columns of the stream that the partial reads, in schema
 	// order, position columns not counted.
 	Reads []string
+
+	// Direct: the view is computed from the events when it is asked for. It has no
+	// partial rows; Partial has the groups' columns alone.
+	Direct bool
 
 	stmts statements
 	base  *Plan // of which this one groups the rows up (see Filter.By); nil if it is a view's own

@@ -36,6 +36,8 @@ func TestFilteredAnswersEqualFilteringOutside(t *testing.T) {
 		"SELECT window_start, k, g, count(*) AS c, sum(n) AS s FROM trades GROUP BY tumble(ts, INTERVAL '1 hour'), k, g ORDER BY s DESC LIMIT 30",
 		"SELECT window_start, k, g, count(*) AS c, rank() OVER (PARTITION BY window_start ORDER BY sum(n)) AS s FROM trades GROUP BY tumble(ts, INTERVAL '1 hour'), k, g",
 		"SELECT window_start, k, g, count(*) AS c, sum(n) AS s FROM trades GROUP BY tumble(ts, INTERVAL '1 hour'), k, g QUALIFY row_number() OVER (PARTITION BY k ORDER BY s) < 4",
+		"SELECT window_start, k, g, count(*) AS c, sum(n) AS s FROM trades GROUP BY hop(ts, INTERVAL '1 hour', INTERVAL '25 minutes'), k, g",
+		"SELECT window_start, k, g, count(*) AS c, sum(n) AS s FROM trades GROUP BY session(ts, INTERVAL '20 minutes'), k, g",
 	})
 	b := newBench(t)
 	from, to := time.Date(2026, 1, 1, 3, 0, 0, 0, time.UTC), time.Date(2026, 1, 1, 20, 0, 0, 0, time.UTC)

@@ -192,10 +192,11 @@ func (n *node) openStores(ctx context.Context) (err error) {
 	return err
 }
 
+// plansOf gives the views over the stream that have partial rows.
 func (n *node) plansOf(stream string) []*view.Plan {
 	var out []*view.Plan
 	for _, p := range n.project.Plans() {
-		if p.Stream == stream {
+		if p.Stream == stream && !p.Direct {
 			out = append(out, p)
 		}
 	}

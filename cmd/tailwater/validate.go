@@ -100,7 +100,7 @@ func writeProject(out *output, p *project.Project) {
 		}
 	}
 	for _, v := range p.Views {
-		fmt.Fprintf(out.out, "view %s over %s  (%s)%s\n", v.Name, v.Stream, v.File, describeWindow(v.Window))
+		fmt.Fprintf(out.out, "view %s over %s  (%s)%s\n", v.Name, v.Stream, v.File, describeWindow(v.Window)+describeCost(v.Plan))
 		if v.Description != "" {
 			fmt.Fprintf(out.out, "  %s\n", printable(v.Description))
 		}
@@ -165,7 +165,27 @@ func describeWindow(w *view.Window) string {
 	if w == nil {
 		return ""
 	}
-	return fmt.Sprintf(", %s %s", w.Kind, w.Size)
+	parts := []string{", " + w.Kind}
+	switch {
+	case w.Unit != "":
+		parts = append(parts, w.Unit, w.Zone)
+	case w.Kind == view.Hop:
+		parts = append(parts, w.Size.String(), "every", w.Slide.String())
+	case w.Kind == view.Session && w.Max > 0:
+		parts = append(parts, w.Size.String(), "at most", w.Max.String())
+	case w.Size > 0:
+		parts = append(parts, w.Size.String())
+	}
+	return strings.TrimRight(strings.Join(parts, " "), " ")
+}
+
+// describeCost says what asking for a view costs, if it is more than merging partial
+// rows.
+func describeCost(p *view.Plan) string {
+	if !p.Direct {
+		return ""
+	}
+	return ", computed from the events when asked: each answer reads all events of " + p.Stream
 }
 
 // The JSON of validate.

@@ -104,6 +104,9 @@ FROM payments GROUP BY tumble(ts, INTERVAL '1 hour'), merchant`,
 	"overall": `SELECT count(*) AS n, sum(amount) AS total FROM payments`,
 	"coded":   `SELECT merchant, count(*) AS n, sum(CAST(code AS INTEGER)) AS codes FROM payments GROUP BY merchant`,
 	"busy":    `SELECT merchant, count(*) AS n FROM payments WHERE amount >= 10 GROUP BY merchant HAVING count(*) > 3`,
+	"rolling": `SELECT window_start, merchant, count(*) AS n, sum(amount) AS total, var_pop(weight) AS spread FROM payments GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '30 minutes'), merchant`,
+	"visits":  `SELECT window_start, window_end, merchant, count(*) AS n, max(amount) AS hi FROM payments GROUP BY session(ts, INTERVAL '4 minutes'), merchant`,
+	"moving":  `SELECT window_end, merchant, sum(CAST(code AS INTEGER)) AS codes FROM payments GROUP BY slide(ts, INTERVAL '1 minute'), merchant`,
 }
 
 func worldProject(t *testing.T) *project.Project {
