@@ -20,53 +20,31 @@ type worker struct {
 	engine *Engine
 	schema *event.Schema
 	dead   *event.Schema
-	conn   *duckdb.Conn
 	events *duckdb.Handle // what tw_scan reads: the blocks of the micro-batch
 	views  []*viewWorker
+	lanes  []*lane // compute the views; see share
 }
 
-// A viewWorker holds one view's prepared statements, and where the view begins.
+// A viewWorker is one view, and where it begins.
 type viewWorker struct {
-	plan    *view.Plan
-	partial *duckdb.Stmt
-	errors  *duckdb.Stmt // nil if no expression of the view can fail
-	since   event.Cut    // the warehouse counts through here: blocks up to it are skipped
+	plan  *view.Plan
+	since event.Cut // the warehouse counts through here: blocks up to it are skipped
 }
 
 func newWorker(ctx context.Context, e *Engine, sc StreamConfig) (*worker, error) {
-	w := &worker{engine: e, schema: sc.Schema, dead: event.DeadSchema(sc.Schema.Stream)}
-	conn, err := e.cfg.DB.Connect()
-	if err != nil {
-		return nil, fmt.Errorf("speed: connect: %w", err)
-	}
-	w.conn, w.events = conn, duckdb.Share(sc.Schema.Relation())
+	w := &worker{engine: e, schema: sc.Schema, dead: event.DeadSchema(sc.Schema.Stream), events: duckdb.Share(sc.Schema.Relation())}
 	for _, p := range sc.Plans {
-		v := &viewWorker{plan: p, since: event.Cut{}}
-		if v.partial, err = conn.Prepare(ctx, p.PartialSQL(w.events.SQL())); err != nil {
-			return nil, errors.Join(fmt.Errorf("speed: prepare view %s: %w", p.Name, err), w.close())
-		}
-		if text := p.ErrorsSQL(w.events.SQL()); text != "" {
-			if v.errors, err = conn.Prepare(ctx, text); err != nil {
-				return nil, errors.Join(fmt.Errorf("speed: prepare errors of view %s: %w", p.Name, err), w.close())
-			}
-		}
-		w.views = append(w.views, v)
+		w.views = append(w.views, &viewWorker{plan: p, since: event.Cut{}})
+	}
+	if err := w.share(ctx); err != nil {
+		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
 }
 
 func (w *worker) close() error {
-	for _, v := range w.views {
-		if v.partial != nil {
-			v.partial.Close()
-		}
-		if v.errors != nil {
-			v.errors.Close()
-		}
-	}
-	w.views = nil
 	w.events.Close()
-	return w.conn.Close()
+	return w.closeLanes()
 }
 
 // An Applier feeds one stream's blocks to the engine. It implements
@@ -134,7 +112,7 @@ func (w *worker) compute(ctx context.Context, r event.Range, rows []duckdb.Batch
 	}
 	w.events.Set(rows)
 	defer w.events.Set(nil)
-	var out []result
+	due := map[*view.Plan]*computed{}
 	for _, v := range w.views {
 		since := v.since[r.Source]
 		if r.Through <= since {
@@ -143,38 +121,24 @@ func (w *worker) compute(ctx context.Context, r event.Range, rows []duckdb.Batch
 		if r.After < since {
 			return nil, fmt.Errorf("speed: block %s straddles %d, through which view %s is batched", r, since, v.plan.Name)
 		}
-		res := result{plan: v.plan}
-		if len(rows) > 0 {
-			if err := v.run(ctx, &res); err != nil {
-				if ctx.Err() != nil {
-					return nil, err
-				}
-				w.engine.cfg.Logger.Error("view failed on a micro-batch: its answers are incomplete until a batch run passes it",
-					"view", v.plan.Name, "range", r.String(), "error", err)
-				continue
+		due[v.plan] = &computed{result: result{plan: v.plan}}
+	}
+	if len(rows) > 0 {
+		w.run(ctx, due)
+	}
+	var out []result
+	for _, c := range due {
+		if c.err != nil {
+			if ctx.Err() != nil {
+				return nil, c.err
 			}
+			w.engine.cfg.Logger.Error("view failed on a micro-batch: its answers are incomplete until a batch run passes it",
+				"view", c.plan.Name, "range", r.String(), "error", c.err)
+			continue
 		}
-		out = append(out, res)
+		out = append(out, c.result)
 	}
 	return out, nil
-}
-
-func (v *viewWorker) run(ctx context.Context, res *result) error {
-	rel, err := v.partial.Collect(ctx)
-	if err != nil {
-		return err
-	}
-	res.partial = pieceOf(rel, 0)
-	if v.errors != nil {
-		failed, err := v.errors.Collect(ctx)
-		if err != nil {
-			return err
-		}
-		if failed.Len() > 0 {
-			res.errors = failed.Batches
-		}
-	}
-	return nil
 }
 
 // maxTime finds the greatest event time of the blocks, µs since 1970.

@@ -83,12 +83,9 @@ func TestAFailingViewLeavesAHoleAndTheOthersGoOn(t *testing.T) {
 	first, lost, last := block(src, 0, 5, 2), block(src, 5, 10, 2), block(src, 10, 15, 2)
 	b.apply(first)
 	w := b.workers["pay"]
-	broken := w.views[0]
-	check(t, broken.partial.Close())
+	check(t, w.lanes[0].partials[0].partial.Close()) // hourly's alone
 	b.apply(lost)
-	var err error
-	broken.partial, err = w.conn.Prepare(t.Context(), broken.plan.PartialSQL(w.events.SQL()))
-	check(t, err)
+	check(t, w.share(t.Context()))
 	b.apply(last)
 	st := b.State()
 	_, hourly := st.View("hourly")
@@ -120,7 +117,7 @@ func mustView(b *bench, name string) *View {
 
 func TestErrorsStatementThatFailsLeavesAHoleToo(t *testing.T) {
 	b := begun(t, nil)
-	check(t, b.workers["pay"].views[2].errors.Close())
+	check(t, b.workers["pay"].lanes[0].partials[2].errors[0].Close())
 	b.apply(block(src, 0, 5, 2))
 	b.wantRanges("coded", "")
 	b.wantRanges("hourly", "0-5*")

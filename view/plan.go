@@ -32,6 +32,7 @@ func (t template) over(from string) string { return t.before + "(FROM " + from +
 // statements are a plan's templates.
 type statements struct {
 	partial, merge, errors template
+	parts                  parts // of partial, if views may share it
 	// reshape makes merged partial rows of panes those of windows; zero if they are
 	// the same.
 	reshape       template
@@ -138,7 +139,8 @@ func (b *builder) plan() (*Plan, error) {
 		b.remember(ts, true, "time")
 		b.first, b.last = b.add(slot{op: "min", arg: ts}), b.add(slot{op: "max", arg: ts})
 	}
-	p.stmts.partial, p.stmts.merge = b.partialSQL(), mergeOver(b.slots, b.groupColumns())
+	p.stmts.parts, p.stmts.merge = b.partialSQL(), mergeOver(b.slots, b.groupColumns())
+	p.stmts.partial = p.stmts.parts.template()
 	if p.stmts.reshape = b.reshape(); p.stmts.reshape != (template{}) {
 		p.stmts.reshape = compose(p.stmts.merge, p.stmts.reshape)
 	}

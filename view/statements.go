@@ -40,7 +40,7 @@ func (b *builder) field(sql string) string {
 
 // partialSQL makes events → partial rows. When nothing can fail it is one plain
 // GROUP BY over the columns needed.
-func (b *builder) partialSQL() template {
+func (b *builder) partialSQL() parts {
 	row, pane := func(s string) string { return s }, ""
 	if b.q.window != nil {
 		pane = b.q.window.pane(b.time())
@@ -61,23 +61,17 @@ func (b *builder) partialSQL() template {
 		from.after += ") AS " + relRows + " WHERE " + relRows + "._v IS NOT NULL"
 		row = b.field
 	}
-	var columns, group []string
+	p := parts{names: b.groupColumns(), from: from}
 	if pane != "" {
-		columns = append(columns, pane+" AS pane")
+		p.group = append(p.group, pane)
 	}
-	for i, k := range b.keys {
-		columns = append(columns, row(k)+" AS "+keyName(i))
-	}
-	for i := range columns {
-		group = append(group, fmt.Sprint(i+1))
+	for _, k := range b.keys {
+		p.group = append(p.group, row(k))
 	}
 	for i, s := range b.slots {
-		columns = append(columns, s.partial(row)+" AS "+slotName(i))
+		p.slots, p.names = append(p.slots, s.partial(row)), append(p.names, slotName(i))
 	}
-	if len(group) > 0 {
-		from.after += " GROUP BY " + strings.Join(group, ", ")
-	}
-	return template{"SELECT " + strings.Join(columns, ", ") + from.before, from.after}
+	return p
 }
 
 // groupColumns are the columns that identify a partial row.
