@@ -12,21 +12,38 @@ import (
 
 // A call is one distinct aggregate of a definition.
 type call struct {
-	node   node
-	name   string
-	arg    string // SQL over relEvents; "" for count(*)
-	filter string // SQL over relEvents; "" if there is none
-	typ    event.Type
-	result string // the type that DuckDB gives it
-	bounds bool   // only values that moments can hold are counted
+	node     node
+	name     string
+	arg      string // SQL over relEvents; "" for count(*)
+	by       string // SQL of the second argument, if that is read from events
+	constant float64
+	filter   string // SQL over relEvents; "" if there is none
+	distinct bool
+	typ      event.Type
+	result   string // the type that DuckDB gives it
+	bounds   bool   // only values that moments can hold are counted
+	safe     bool   // no argument or filter can fail
+	least    string // of approx_count_distinct in the view's own SQL: see builder.leasts
 }
 
 // A slot is one column of mergeable state.
 type slot struct {
-	op          string // count, count_if, sum, min, max, bool_and, bool_or, mean, m2
+	// op is an aggregate of DuckDB's that merges its own results, or one of: mean, m2
+	// and cxy, which are moments; first and last, the value at the least and the
+	// greatest position; at_min and at_max, the value where by is the least and the
+	// greatest, the first of several.
+	op          string
 	arg, filter string
+	by          string // what orders at_min and at_max; of moments, the other of a pair
+	known       bool   // only where arg and by are not NULL
 	finite      bool
-	n           int // mean and m2: the slot with their count
+	n           int // moments: the slot with their count
+	// at and order are the slots with the position and the order of first, last, at_min
+	// and at_max; at is itself if it is -1.
+	at, order int
+	// side is 0 for state of the group, else 1 + the index of the side whose rows it
+	// belongs to.
+	side int
 }
 
 // Moments square their values: beyond this bound a variance is not finite,
@@ -37,25 +54,39 @@ const momentLimit = "1e145"
 // ten billion of them stay inside the 128 bits of the sum.
 const sumDigits = 28
 
-// condition is the FILTER that the state of an aggregate has, "" for none. row
-// says how a row expression is written in the statement at hand.
-func condition(filter, arg string, finite bool, row func(string) string) string {
-	var all []string
-	if filter != "" {
-		all = append(all, "("+row(filter)+")")
-	}
-	if finite {
-		all = append(all, "abs(CAST("+row(arg)+" AS DOUBLE)) <= "+momentLimit)
-	}
-	if len(all) == 0 {
+// filterOf is the FILTER of conditions, "" without any.
+func filterOf(conditions ...string) string {
+	conditions = slices.DeleteFunc(conditions, func(c string) bool { return c == "" })
+	if len(conditions) == 0 {
 		return ""
 	}
-	return " FILTER (WHERE " + strings.Join(all, " AND ") + ")"
+	return " FILTER (WHERE " + strings.Join(conditions, " AND ") + ")"
+}
+
+// bounded is the condition that a value can be in a moment.
+func bounded(value string) string { return "abs(CAST(" + value + " AS DOUBLE)) <= " + momentLimit }
+
+// conditions are what the events of a slot must fulfil. row says how a row expression
+// is written in the statement at hand.
+func (s slot) conditions(row func(string) string) (out []string) {
+	if s.filter != "" {
+		out = append(out, "("+row(s.filter)+")")
+	}
+	for _, value := range []string{s.arg, s.by} {
+		switch {
+		case value == "":
+		case s.finite:
+			out = append(out, bounded(row(value)))
+		case s.known:
+			out = append(out, row(value)+" IS NOT NULL")
+		}
+	}
+	return out
 }
 
 // partial is the slot's state over events.
 func (s slot) partial(row func(string) string) string {
-	where := condition(s.filter, s.arg, s.finite, row)
+	where := filterOf(s.conditions(row)...)
 	arg := "*"
 	if s.arg != "" {
 		arg = row(s.arg)
@@ -66,8 +97,38 @@ func (s slot) partial(row func(string) string) string {
 	case "m2":
 		// DuckDB's own one-pass form (Welford 1962), undone to Σ(x − mean)².
 		return "var_pop(CAST(" + arg + " AS DOUBLE))" + where + " * count(" + arg + ")" + where
+	case "cxy":
+		return "covar_pop(CAST(" + arg + " AS DOUBLE), CAST(" + row(s.by) + " AS DOUBLE))" + where + " * count(" + arg + ")" + where
+	case "first", "last", "at_min", "at_max":
+		order := ""
+		if s.by != "" {
+			order = row(s.by)
+		}
+		return s.pick(arg, order, row(rowPosition)) + where
 	}
 	return s.op + "(" + arg + ")" + where
+}
+
+// pick is the value at an extreme, ties broken by the first position.
+func (s slot) pick(value, order, at string) string {
+	switch s.op {
+	case "first":
+		return "arg_min_null(" + value + ", " + at + ")"
+	case "last":
+		return "arg_max_null(" + value + ", " + at + ")"
+	case "at_min":
+		return "arg_min(" + value + ", {'o': " + order + ", 'p': " + at + "})"
+	}
+	return "arg_max(" + value + ", {'o': " + order + ", 'p': -" + at + "})"
+}
+
+// rowPosition orders the events of a stream as they were accepted: epoch, partition,
+// sequence and index in 24, 8, 63 and 31 bits.
+const rowPosition = "(((CAST(_e._epoch AS HUGEINT) * 256 + _e._partition) * 9223372036854775808 + _e._seq) * 2147483648 + _e._idx)"
+
+// conditions are what the events of the call must fulfil.
+func (c *call) conditions() []string {
+	return slot{arg: c.arg, by: c.by, filter: c.filter, finite: c.bounds}.conditions(func(s string) string { return s })
 }
 
 // plain is the call in the view's own SQL.
@@ -76,11 +137,36 @@ func (c *call) plain() string {
 	if arg == "" {
 		arg = "*"
 	}
-	name := c.name
-	if name == "count_star" {
-		name = "count"
+	if c.distinct {
+		arg = "DISTINCT " + arg
 	}
-	return name + "(" + arg + ")" + condition(c.filter, c.arg, c.bounds, func(s string) string { return s })
+	conditions := c.conditions()
+	where := filterOf(conditions...)
+	switch name := c.name; name {
+	case "count_star":
+		return "count(" + arg + ")" + where
+	case "first":
+		return slot{op: "first"}.pick(arg, "", rowPosition) + where
+	case "last":
+		return slot{op: "last"}.pick(arg, "", rowPosition) + where
+	case "any_value":
+		return slot{op: "first"}.pick(arg, "", rowPosition) + filterOf(append(conditions, arg+" IS NOT NULL")...)
+	case "arg_min", "arg_max":
+		return slot{op: "at_" + name[4:]}.pick(arg, c.by, rowPosition) + filterOf(append(conditions, arg+" IS NOT NULL", c.by+" IS NOT NULL")...)
+	case "mode":
+		return "mode(" + arg + " ORDER BY " + rowPosition + ")" + where
+	case "quantile_cont", "quantile_disc":
+		return name + "(" + arg + ", " + number(c.constant) + ")" + where
+	case "approx_quantile":
+		return unbucket("quantile_disc(" + bucket(arg) + ", " + number(c.constant) + ")" + where)
+	case "approx_count_distinct":
+		return estimate("count("+c.least+")", "sum("+c.least+")")
+	default:
+		if c.by != "" {
+			arg += ", " + c.by
+		}
+		return name + "(" + arg + ")" + where
+	}
 }
 
 // add finds or makes the slot for state of the call and gives its index.
@@ -103,17 +189,108 @@ func (b *builder) finish(c *call) string {
 	value := ""
 	switch c.name {
 	case "count_star", "count":
+		if c.distinct {
+			value = b.ofValues(c)
+			break
+		}
 		value = merged(b.add(slot{op: "count", arg: c.arg, filter: c.filter}))
 	case "count_if", "countif":
 		value = merged(b.add(slot{op: "count_if", arg: c.arg, filter: c.filter}))
-	case "avg", "mean":
-		value = b.average(c)
-	case "sum", "min", "max", "bool_and", "bool_or":
+	case "avg", "mean", "sum":
+		switch {
+		case c.distinct:
+			value = b.ofValues(c)
+		case c.name == "sum":
+			value = merged(b.add(slot{op: "sum", arg: c.arg, filter: c.filter}))
+		default:
+			value = b.average(c)
+		}
+	case "min", "max", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor":
 		value = merged(b.add(slot{op: c.name, arg: c.arg, filter: c.filter}))
+	case "first", "last", "any_value", "arg_min", "arg_max":
+		value = b.picked(c)
+	case "median", "quantile_cont", "quantile_disc", "mode", "histogram", "approx_count_distinct", "approx_quantile":
+		value = b.ofValues(c)
 	default:
-		value = b.variance(c)
+		if c.by != "" {
+			value = b.pair(c)
+		} else {
+			value = b.variance(c)
+		}
 	}
 	return "CAST(" + value + " AS " + c.result + ")"
+}
+
+// picked is the value of one event. Events without a value have no place, but for
+// first and last.
+func (b *builder) picked(c *call) string {
+	b.remember(rowPosition, true, "position")
+	filter := c.filter
+	require := func(args ...string) {
+		var all []string
+		if filter != "" {
+			all = append(all, "("+filter+")")
+		}
+		for _, a := range args {
+			all = append(all, "("+a+") IS NOT NULL")
+		}
+		filter = strings.Join(all, " AND ")
+		b.remember(filter, c.safe, "FILTER")
+	}
+	switch c.name {
+	case "first":
+		return merged(b.add(slot{op: "first", arg: c.arg, filter: filter, at: b.add(slot{op: "min", arg: rowPosition, filter: filter})}))
+	case "last":
+		return merged(b.add(slot{op: "last", arg: c.arg, filter: filter, at: b.add(slot{op: "max", arg: rowPosition, filter: filter})}))
+	case "any_value":
+		require(c.arg)
+		return merged(b.add(slot{op: "first", arg: c.arg, filter: filter, at: b.add(slot{op: "min", arg: rowPosition, filter: filter})}))
+	}
+	require(c.arg, c.by)
+	extreme := strings.TrimPrefix(c.name, "arg_")
+	order := b.add(slot{op: extreme, arg: c.by, filter: filter})
+	at := b.add(slot{op: "at_" + extreme, arg: rowPosition, by: c.by, filter: filter, order: order, at: -1})
+	return merged(b.add(slot{op: "at_" + extreme, arg: c.arg, by: c.by, filter: filter, order: order, at: at}))
+}
+
+// pair is a statistic of two values, y and x, of the events that have both.
+func (b *builder) pair(c *call) string {
+	y := slot{arg: c.arg, by: c.by, filter: c.filter, known: true, finite: c.bounds}
+	x := slot{arg: c.by, by: c.arg, filter: c.filter, known: true, finite: c.bounds}
+	moment := func(s slot, op string) int { s.op = op; return b.add(s) }
+	count := moment(y, "count")
+	y.n, x.n = count, count
+	my, mx := merged(moment(y, "mean")), merged(moment(x, "mean"))
+	syy, sxx, sxy := merged(moment(y, "m2")), merged(moment(x, "m2")), merged(moment(y, "cxy"))
+	n := merged(count)
+	when := func(condition, value string) string { return "CASE WHEN " + condition + " THEN " + value + " END" }
+	some, spread := n+" > 0", n+" > 0 AND "+sxx+" <> 0"
+	corr := sxy + " / (sqrt(" + sxx + ") * sqrt(" + syy + "))"
+	switch c.name {
+	case "regr_count":
+		return n
+	case "regr_avgx":
+		return when(some, mx)
+	case "regr_avgy":
+		return when(some, my)
+	case "regr_sxx":
+		return when(some, sxx)
+	case "regr_syy":
+		return when(some, syy)
+	case "regr_sxy":
+		return when(some, sxy)
+	case "covar_pop":
+		return when(some, sxy+" / "+n)
+	case "covar_samp":
+		return when(n+" > 1", sxy+" / ("+n+" - 1)")
+	case "corr":
+		return when(some, corr)
+	case "regr_slope":
+		return when(some, sxy+" / "+sxx)
+	case "regr_intercept":
+		return when(spread, my+" - "+sxy+" / "+sxx+" * "+mx)
+	}
+	return when(spread, "CASE WHEN "+syy+" = 0 THEN 1 ELSE pow("+corr+", 2) END") // regr_r2
 }
 
 // average is sum / n. For DECIMAL DuckDB divides the unscaled sum by n·10^scale
@@ -146,12 +323,13 @@ func (b *builder) variance(c *call) string {
 	}
 }
 
-// typeCall types a call's argument and refuses what cannot be exact.
-func (b *builder) typeCall(c *call, arg node) error {
+// typeCall types a call's arguments and refuses what cannot be exact.
+func (b *builder) typeCall(c *call, args []node) error {
 	q, t := b.q, b.typer
-	if arg == nil {
+	if len(args) == 0 {
 		return nil
 	}
+	arg := args[0]
 	c.typ = t.kind(arg)
 	raw := t.raw(arg)
 	switch c.name {
@@ -160,20 +338,40 @@ func (b *builder) typeCall(c *call, arg node) error {
 			return q.fail(arg, "cast it to a number: DECIMAL, BIGINT or DOUBLE", "%s of %s cannot be kept incrementally", c.name, raw)
 		}
 		return b.guardSum(c, arg)
-	case "min", "max":
+	case "min", "max", "first", "last", "any_value", "mode", "histogram", "quantile_disc":
 		if c.typ.Kind == event.Invalid {
 			return q.fail(arg, castHint(raw), "%s of %s cannot be kept", c.name, raw)
 		}
-	case "count", "bool_and", "bool_or":
+	case "arg_min", "arg_max":
+		for _, a := range args {
+			if t.kind(a).Kind == event.Invalid {
+				return q.fail(a, castHint(t.raw(a)), "%s of %s cannot be kept", c.name, t.raw(a))
+			}
+		}
+	case "count":
+		if c.distinct && c.typ.Kind == event.Invalid {
+			return q.fail(arg, castHint(raw), "distinct values of %s cannot be kept", raw)
+		}
+	case "bool_and", "bool_or", "approx_count_distinct":
+	case "bit_and", "bit_or", "bit_xor":
+		if !isInteger(c.typ) {
+			return q.fail(arg, "cast it to an integer", "%s of %s cannot be kept incrementally", c.name, raw)
+		}
 	case "count_if", "countif":
 		if c.typ.Kind != event.Boolean {
 			return q.fail(arg, "write a condition, such as x <> 0", "%s of %s", c.name, raw)
 		}
-	default: // moments
-		if !isNumber(c.typ) {
+	case "median", "quantile_cont", "approx_quantile":
+		if !isInteger(c.typ) && !isFloat(c.typ) && !(c.name == "approx_quantile" && isNumber(c.typ)) {
 			return q.fail(arg, "cast it to DOUBLE", "%s of %s cannot be kept incrementally", c.name, raw)
 		}
-		c.bounds = isFloat(c.typ)
+	default: // moments
+		for _, a := range args {
+			if !isNumber(t.kind(a)) {
+				return q.fail(a, "cast it to DOUBLE", "%s of %s cannot be kept incrementally", c.name, t.raw(a))
+			}
+			c.bounds = c.bounds || isFloat(t.kind(a))
+		}
 	}
 	return nil
 }

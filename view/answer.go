@@ -88,12 +88,14 @@ func conjunction(conditions []string) string {
 // partial rows, and behind the rows of windows.
 func (p *Plan) windowsSQL(s Split, inside, behind string) string {
 	sql := p.mergedSQL(s, inside)
-	if p.stmts.reshape == (template{}) {
-		return sql
+	if p.stmts.reshape != (template{}) {
+		sql = p.stmts.reshape.over("(" + sql + ") AS _m")
 	}
-	sql = p.stmts.reshape.over("(" + sql + ") AS _m")
 	if behind != "" {
 		sql = "SELECT * FROM (" + sql + ") AS _f" + behind
+	}
+	if p.stmts.fold != (template{}) {
+		sql = p.stmts.fold.over("(" + sql + ") AS _m")
 	}
 	return sql
 }

@@ -82,7 +82,7 @@ func (b *builder) bounds(s selection, output []event.Column) []string {
 // rounding is how far two ways of computing the call may lie apart, as SQL; "" if
 // its state is exact.
 func (c *call) rounding() string {
-	where := condition(c.filter, c.arg, c.bounds, func(s string) string { return s })
+	where := filterOf(c.conditions()...)
 	x := "CAST(" + c.arg + " AS DOUBLE)"
 	n := "count(" + c.arg + ")" + where
 	magnitude := "sum(abs(" + x + "))" + where

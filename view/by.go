@@ -92,6 +92,8 @@ func (b *builder) regrouped() (regrouping, error) {
 		r.obstacle = "its QUALIFY is about its own groups"
 	case q.limit != nil || q.offset != nil:
 		r.obstacle = "its LIMIT is about its own groups"
+	case len(b.sides) > 0:
+		r.obstacle = "it has aggregates of all values, such as distinct ones or quantiles, which are kept for its own groups"
 	case q.window != nil && (q.window.Kind != Tumble || q.window.Unit != ""):
 		r.obstacle = "only tumbling windows of a fixed length add up to longer ones"
 	case slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) }):

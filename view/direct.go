@@ -13,7 +13,8 @@ import (
 // direct makes a plan over the stream of what is known of the query.
 func (b *builder) direct(p *Plan) (*Plan, error) {
 	p.Direct = true
-	p.stmts.partial, p.stmts.merge, p.stmts.reshape = template{}, template{}, template{}
+	p.stmts.partial, p.stmts.merge, p.stmts.reshape, p.stmts.fold = template{}, template{}, template{}, template{}
+	p.stmts.parts = parts{}
 	p.stmts.regroup.obstacle = "it is computed from the events"
 	b.nameKeys(p)
 	p.Roles = b.roles()

@@ -66,7 +66,7 @@ func (b *builder) roles() []Role {
 		case b.q.key(it.expr) >= 0:
 			role = RoleKey
 		default:
-			if c := b.calls[canonical(it.expr)]; c != nil && sums[c.name] {
+			if c := b.calls[canonical(it.expr)]; c != nil && sums[c.name] && !c.distinct {
 				role = RoleSum
 			}
 		}

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -35,7 +36,9 @@ type statements struct {
 	parts                  parts // of partial, if views may share it
 	// reshape makes merged partial rows of panes those of windows; zero if they are
 	// the same.
-	reshape       template
+	reshape template
+	// fold puts the side rows of a window and keys into one row; zero if there are none.
+	fold          template
 	finish, plain selection
 	bounds        []string // of plain's items: see CheckedSQL
 	pushable      bool     // a filter on panes and keys commutes with finish
@@ -96,6 +99,9 @@ type builder struct {
 	ordered []*call          // calls in order of appearance
 	values  map[string]node  // finish, by canonical form of the call
 	slots   []slot
+	sides   []side
+	folds   []string // the columns that fold adds
+	ranked  []int    // sides whose values are ranked
 	keys    []string // SQL over relEvents
 	rows    []rowExpr
 	where   *rowExpr
@@ -139,8 +145,8 @@ func (b *builder) plan() (*Plan, error) {
 		b.remember(ts, true, "time")
 		b.first, b.last = b.add(slot{op: "min", arg: ts}), b.add(slot{op: "max", arg: ts})
 	}
-	p.stmts.parts, p.stmts.merge = b.partialSQL(), mergeOver(b.slots, b.groupColumns())
-	p.stmts.partial = p.stmts.parts.template()
+	p.stmts.partial, p.stmts.parts = b.partialSQL()
+	p.stmts.merge, p.stmts.fold = mergeOver(b.slots, b.partialKey()), b.fold()
 	if p.stmts.reshape = b.reshape(); p.stmts.reshape != (template{}) {
 		p.stmts.reshape = compose(p.stmts.merge, p.stmts.reshape)
 	}
@@ -253,41 +259,97 @@ func (b *builder) learnCall(n node) (err error) {
 	if b.calls[id] != nil {
 		return nil
 	}
-	c := &call{node: n, name: function(n)}
-	var arg node
-	if children := list(n, "children"); len(children) > 0 {
-		arg = children[0].(node)
-		if c.arg, err = b.print(arg); err != nil {
-			return err
-		}
-	}
-	if err := b.typeCall(c, arg); err != nil {
+	c := &call{node: n, name: cmp.Or(sameAs[function(n)], function(n)), safe: true}
+	c.distinct = isSet(n, "distinct") && c.name != "min" && c.name != "max"
+	args, err := b.arguments(c)
+	if err != nil {
 		return err
 	}
-	if arg != nil {
-		safe := b.typer.safe(arg)
-		if plainArg, _ := b.print(arg); plainArg != c.arg {
+	if err := b.typeCall(c, args); err != nil {
+		return err
+	}
+	for i, a := range args {
+		sql, safe := []string{c.arg, c.by}[i], b.typer.safe(a)
+		if plainArg, _ := b.print(a); plainArg != sql {
 			safe = false // guarded
 		}
 		if strings.HasPrefix(c.name, "bool_") {
 			safe = safe && c.typ.Kind == event.Boolean
 		}
-		b.remember(c.arg, safe, c.name+" of")
+		b.remember(sql, safe, c.name+" of")
+		c.safe = c.safe && safe
 	}
 	if f := sub(n, "filter"); f != nil {
 		if c.filter, err = b.print(f); err != nil {
 			return err
 		}
-		b.remember(c.filter, b.typer.safe(f) && b.typer.kind(f).Kind == event.Boolean, "FILTER")
+		safe := b.typer.safe(f) && b.typer.kind(f).Kind == event.Boolean
+		b.remember(c.filter, safe, "FILTER")
+		c.safe = c.safe && safe
 	}
-	described, err := b.conn.Describe(b.ctx, "SELECT "+c.plain()+" FROM "+b.typer.stub)
-	if err != nil {
-		return b.q.fail(n, "", "%s", engineText(err))
+	c.least = fmt.Sprintf("%s.tailwater_least_%d", relEvents, len(b.ordered))
+	if c.result, err = b.resultOf(c); err != nil {
+		return err
 	}
-	c.result = described[0].SQLType
 	b.calls[id] = c
 	b.ordered = append(b.ordered, c)
 	return nil
+}
+
+// arguments prints a call's arguments, of which the last of a quantile is a constant.
+func (b *builder) arguments(c *call) ([]node, error) {
+	var args []node
+	for _, a := range list(c.node, "children") {
+		args = append(args, a.(node))
+	}
+	if len(args) == 2 && constants[c.name] {
+		var err error
+		if c.constant, err = b.fraction(args[1]); err != nil {
+			return nil, err
+		}
+		args = args[:1]
+	}
+	for i, to := range []*string{&c.arg, &c.by}[:min(2, len(args))] {
+		sql, err := b.print(args[i])
+		if err != nil {
+			return nil, err
+		}
+		*to = sql
+	}
+	return args, nil
+}
+
+// fraction reads the constant of a quantile.
+func (b *builder) fraction(n node) (float64, error) {
+	wrong := b.q.fail(n, "write a number between 0 and 1", "the fraction of a quantile is one constant")
+	if !constant(n) {
+		return 0, wrong
+	}
+	sql, err := b.print(n)
+	if err != nil {
+		return 0, err
+	}
+	rel, err := b.conn.Collect(b.ctx, "SELECT CAST("+sql+" AS DOUBLE)")
+	if err != nil || rel.Len() != 1 {
+		return 0, wrong
+	}
+	q, ok := rel.Value(0, 0).(float64)
+	if !ok || !(q >= 0 && q <= 1) {
+		return 0, wrong
+	}
+	return q, nil
+}
+
+// resultOf is the type that the engine gives a call.
+func (b *builder) resultOf(c *call) (string, error) {
+	if c.name == "approx_count_distinct" {
+		return "BIGINT", nil
+	}
+	described, err := b.conn.Describe(b.ctx, "SELECT "+c.plain()+" FROM "+b.typer.stub)
+	if err != nil {
+		return "", b.q.fail(c.node, "", "%s", engineText(err))
+	}
+	return described[0].SQLType, nil
 }
 
 // reads lists the stream's columns that the partial needs.
@@ -328,8 +390,7 @@ func (b *builder) typePlan(p *Plan) error {
 		return fmt.Errorf("planner: type the partial of view %s: %w", p.Name, err)
 	}
 	p.Partial = partial
-	rows := stub(partial, "p")
-	again, err := b.columns(p.MergeSQL(rows))
+	again, err := b.columns(p.MergeSQL(stub(partial, "p")))
 	if err != nil {
 		return fmt.Errorf("planner: type the merge of view %s: %w", p.Name, err)
 	}
@@ -338,6 +399,10 @@ func (b *builder) typePlan(p *Plan) error {
 	}
 	if err := b.typePlain(p); err != nil {
 		return err
+	}
+	rows, err := b.mergedStub(p)
+	if err != nil {
+		return fmt.Errorf("planner: type the groups of view %s: %w", p.Name, err)
 	}
 	finished, err := b.columns(p.FinishSQL(rows))
 	if err != nil {

@@ -74,6 +74,17 @@ var propertyViews = []string{
 	"SELECT window_start AS s, window_end AS e, window_end - window_start > INTERVAL '1 hour' AS long, count(*) AS c FROM trades GROUP BY session(ts, INTERVAL '3 minutes') ORDER BY c, s",
 	"SELECT k, sum(CAST(word AS INTEGER)) AS s, lag(count(*)) OVER (PARTITION BY k ORDER BY window_start) AS before FROM trades GROUP BY session(ts, INTERVAL '30 minutes'), k",
 	"SELECT k, count(*) AS c FROM trades GROUP BY tumble(ts, 'week'), k",
+	"SELECT k, first(n) AS f, last(word) AS l, any_value(g) AS a, first(x) FILTER (ok) AS fx FROM trades GROUP BY k",
+	"SELECT k, arg_min(word, n) AS lo, arg_max(n, word) AS hi, max_by(x, price) FILTER (ok) AS m FROM trades GROUP BY tumble(ts, INTERVAL '1 hour'), k",
+	"SELECT bit_and(n) AS a, bit_or(g) AS o, bit_xor(n) AS x, last(k) AS l FROM trades",
+	"SELECT k, corr(n, g) AS c, covar_pop(x, n) AS cp, covar_samp(price, g) AS cs, regr_count(x, g) AS rc, regr_avgx(n, g) AS ax, regr_sxx(n, g) AS sxx FROM trades GROUP BY k",
+	"SELECT k, regr_slope(g, n) AS s, regr_intercept(g, n) AS i, regr_r2(g, n) AS r, regr_sxy(g, n) AS xy FROM trades GROUP BY k",
+	"SELECT k, count(DISTINCT g) AS dg, count(DISTINCT word) FILTER (ok) AS dw, sum(DISTINCT g) AS sg, count(*) AS c, avg(n) AS a FROM trades GROUP BY k",
+	"SELECT k, median(g) AS m, quantile_disc(n, 0.9) AS q9, quantile_cont(g, 0.25) AS q2, quantile_disc(word, 0.5) AS w FROM trades GROUP BY tumble(ts, INTERVAL '3 hours'), k",
+	"SELECT mode(word) AS m, mode(g) FILTER (ok) AS mg, histogram(g) AS h, approx_quantile(x, 0.5) AS q, approx_count_distinct(word) AS d FROM trades",
+	"SELECT k, approx_count_distinct(n) AS d, count(DISTINCT CAST(word AS INTEGER)) AS i, mode(k || word) AS m FROM trades GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k",
+	"SELECT k, count(DISTINCT word) AS d, median(x) AS m, count(*) AS c, first(n) AS f, approx_quantile(n, 0.9) AS q FROM trades GROUP BY session(ts, INTERVAL '15 minutes'), k HAVING count(DISTINCT word) > 1",
+	"SELECT k, g, count(DISTINCT k) AS dk, median(g) AS mg, sum(g) AS s, count(DISTINCT g + 1) AS d, mode(g) FILTER (g > 1) AS m, max(g) AS hi FROM trades GROUP BY k, g",
 }
 
 // randomEvents makes n events of trades from position first: late and out of

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,26 +11,34 @@ import (
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
-// merges lists the aggregates that a view can keep incrementally.
-var merges = map[string]bool{
-	"count_star": true, "count": true, "sum": true, "min": true, "max": true, "avg": true, "mean": true,
-	"stddev": true, "stddev_samp": true, "stddev_pop": true, "variance": true, "var_samp": true, "var_pop": true,
-	"count_if": true, "countif": true, "bool_and": true, "bool_or": true,
+// merges lists the aggregates that a view can keep incrementally, and how many
+// arguments they have.
+var merges = map[string]int{
+	"count_star": 0, "count": 1, "sum": 1, "min": 1, "max": 1, "avg": 1, "mean": 1,
+	"stddev": 1, "stddev_samp": 1, "stddev_pop": 1, "variance": 1, "var_samp": 1, "var_pop": 1,
+	"count_if": 1, "countif": 1, "bool_and": 1, "bool_or": 1, "bit_and": 1, "bit_or": 1, "bit_xor": 1,
+	"first": 1, "last": 1, "any_value": 1, "arbitrary": 1,
+	"arg_min": 2, "arg_max": 2, "argmin": 2, "argmax": 2, "min_by": 2, "max_by": 2,
+	"covar_pop": 2, "covar_samp": 2, "corr": 2, "regr_count": 2, "regr_avgx": 2, "regr_avgy": 2, "regr_sxx": 2, "regr_syy": 2,
+	"regr_sxy": 2, "regr_slope": 2, "regr_intercept": 2, "regr_r2": 2,
+	"median": 1, "quantile_cont": 2, "quantile_disc": 2, "quantile": 2, "approx_quantile": 2,
+	"mode": 1, "histogram": 1, "approx_count_distinct": 1,
 }
+
+// sameAs are other names of aggregates.
+var sameAs = map[string]string{
+	"arbitrary": "any_value", "argmin": "arg_min", "argmax": "arg_max", "min_by": "arg_min", "max_by": "arg_max", "quantile": "quantile_disc",
+}
+
+// constants are the aggregates whose second argument is a constant.
+var constants = map[string]bool{"quantile_cont": true, "quantile_disc": true, "approx_quantile": true}
+
+// distinct are the aggregates that are kept of distinct values.
+var distinct = map[string]bool{"count": true, "sum": true, "avg": true, "mean": true, "min": true, "max": true}
 
 // instead says what to use for an aggregate that a view cannot keep.
 var instead = map[string]string{
-	"any_value": "use min or max", "arbitrary": "use min or max", "first": "use min or max", "last": "use min or max",
-	"arg_min": "make the value a key, or query the stream", "arg_max": "make the value a key, or query the stream",
-	"argmin": "make the value a key, or query the stream", "argmax": "make the value a key, or query the stream",
-	"min_by": "make the value a key, or query the stream", "max_by": "make the value a key, or query the stream",
-	"approx_count_distinct": "make the value a key and count the rows in a query over the view",
-	"median":                "query the stream", "mode": "make the value a key and take the largest count",
-	"quantile": "query the stream", "quantile_cont": "query the stream", "quantile_disc": "query the stream",
-	"approx_quantile": "query the stream", "list": "query the stream", "array_agg": "query the stream",
-	"string_agg": "query the stream", "group_concat": "query the stream", "listagg": "query the stream",
-	"histogram": "make the bin a key and count", "product": "use exp(sum(ln(x)))", "fsum": "use sum", "favg": "use avg",
-	"sum_no_overflow": "use sum", "kahan_sum": "use sum",
+	"product": "use exp(sum(ln(x)))", "fsum": "use sum", "favg": "use avg", "sum_no_overflow": "use sum", "kahan_sum": "use sum",
 }
 
 // aggregate reports whether n calls an aggregate function that is not a window
@@ -39,8 +48,9 @@ func aggregate(n node) bool {
 	if name == "" {
 		return false
 	}
+	_, kept := merges[name]
 	_, refused := instead[name]
-	return merges[name] || refused || duckdb.AggregateAllowed(name)
+	return kept || refused || duckdb.AggregateAllowed(name)
 }
 
 // refuseClass refuses expressions that have no place in a view.
@@ -69,22 +79,20 @@ func (q *query) refuseClass(n node) error {
 func (q *query) checkCall(n node, s scope) error {
 	name := strings.Replace(function(n), "count_star", "count", 1)
 	if aggregate(n) {
-		hint, refused := instead[name]
+		hint := cmp.Or(instead[name], "query the stream")
+		arguments, kept := merges[name]
 		switch {
 		case s.row:
 			return q.fail(n, "use HAVING for conditions on aggregates", "%s: an aggregate has no place here", name)
-		case !merges[name]:
-			if !refused {
-				hint = "use count, sum, min, max, avg, stddev, variance, count_if, bool_and or bool_or, or query the stream"
-			}
+		case !kept:
 			return q.fail(n, hint, "%s cannot be kept incrementally", name)
-		case isSet(n, "distinct") && name != "min" && name != "max":
-			return q.fail(n, "make the value a key of the view and aggregate in a query over it", "%s(DISTINCT …) cannot be kept incrementally", name)
+		case isSet(n, "distinct") && !distinct[cmp.Or(sameAs[name], name)]:
+			return q.fail(n, "leave DISTINCT out, or make the value a key of the view and aggregate in a query over it", "%s(DISTINCT …) cannot be kept incrementally", name)
 		case len(list(sub(n, "order_bys"), "orders")) > 0:
 			return q.fail(n, "leave it out", "%s does not depend on an ORDER BY", name)
 		case isSet(n, "export_state"):
 			return q.fail(n, "leave it out", "a view cannot EXPORT_STATE")
-		case len(list(n, "children")) > 1:
+		case len(list(n, "children")) > arguments:
 			return q.fail(n, "query the stream", "%s with %d arguments cannot be kept incrementally", name, len(list(n, "children")))
 		}
 		return nil

@@ -38,9 +38,9 @@ func (b *builder) field(sql string) string {
 	return fmt.Sprintf("struct_extract(%s._v, 'f%d')", relRows, i)
 }
 
-// partialSQL makes events → partial rows. When nothing can fail it is one plain
+// partialSQL makes events → partial rows, and gives its parts if views may share it. When nothing can fail it is one plain
 // GROUP BY over the columns needed.
-func (b *builder) partialSQL() parts {
+func (b *builder) partialSQL() (template, parts) {
 	row, pane := func(s string) string { return s }, ""
 	if b.q.window != nil {
 		pane = b.q.window.pane(b.time())
@@ -68,10 +68,13 @@ func (b *builder) partialSQL() parts {
 	for _, k := range b.keys {
 		p.group = append(p.group, row(k))
 	}
+	if len(b.sides) > 0 {
+		return b.sidesSQL(p, row), parts{}
+	}
 	for i, s := range b.slots {
 		p.slots, p.names = append(p.slots, s.partial(row)), append(p.names, slotName(i))
 	}
-	return p
+	return p.template(), p
 }
 
 // groupColumns are the columns that identify a partial row.
@@ -111,8 +114,17 @@ func mergeOver(slots []slot, group []string) template {
 			merge = fmt.Sprintf("min(g%d)", i)
 		case "m2":
 			// ΣM2 + Σn(mean_i − mean)², Chan, Golub and LeVeque 1979.
-			mean := slices.IndexFunc(slots, func(o slot) bool { return o.op == "mean" && o.n == s.n })
+			mean := meanOf(slots, s.n, s.arg)
 			merge = fmt.Sprintf("sum(%s + %s * ((%s - g%d) * (%s - g%d)))", name, slotName(s.n), slotName(mean), mean, slotName(mean), mean)
+		case "cxy":
+			y, x := meanOf(slots, s.n, s.arg), meanOf(slots, s.n, s.by)
+			merge = fmt.Sprintf("sum(%s + %s * ((%s - g%d) * (%s - g%d)))", name, slotName(s.n), slotName(y), y, slotName(x), x)
+		case "first", "last", "at_min", "at_max":
+			at := slotName(i)
+			if s.at >= 0 {
+				at = slotName(s.at)
+			}
+			merge = s.pick(name, slotName(s.order), at) + filterOf(at+" IS NOT NULL")
 		default:
 			merge = s.op + "(" + name + ")"
 		}
@@ -127,6 +139,11 @@ func mergeOver(slots []slot, group []string) template {
 		t.after += " GROUP BY " + strings.Join(group, ", ")
 	}
 	return t
+}
+
+// meanOf finds the mean of a value among the moments with that count.
+func meanOf(slots []slot, n int, arg string) int {
+	return slices.IndexFunc(slots, func(o slot) bool { return o.op == "mean" && o.n == n && o.arg == arg })
 }
 
 // errorsSQL makes events → rows that the view leaves out as failing.
@@ -180,6 +197,7 @@ func (b *builder) plain() (selection, error) {
 	if b.q.window != nil {
 		counted = compose(b.plainWindows(), counted)
 	}
+	counted = compose(b.leasts(group), counted)
 	s := selection{from: template{" FROM (" + counted.before, counted.after + ") AS " + relEvents}}
 	if len(group) > 0 {
 		s.from.after += " GROUP BY " + strings.Join(group, ", ")
