@@ -49,6 +49,9 @@ var windowViews = []view.Definition{
 	{Name: "cut", SQL: "SELECT k, window_start, window_end, count(*) AS c, sum(n) AS s FROM pay GROUP BY session(ts, INTERVAL '8 minutes', INTERVAL '15 minutes'), k"},
 	{Name: "moving", SQL: "SELECT k, window_end, count(*) AS c, sum(n) AS s FROM pay GROUP BY slide(ts, INTERVAL '2 minutes'), k"},
 	{Name: "instants", SQL: "SELECT window_start, count(*) AS c FROM pay GROUP BY snapshot(ts)"},
+	{Name: "values_of", SQL: "SELECT k, count(DISTINCT n) AS d, median(n) AS m, mode(n % 7) AS o, last(n) AS l, arg_max(n, ts) AS a, count(*) AS c FROM pay GROUP BY k, tumble(ts, INTERVAL '1 hour')"},
+	{Name: "rates", SQL: "SELECT k, approx_count_distinct(n) AS d, quantile_disc(n, 0.9) AS q FROM pay GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k"},
+	{Name: "above", SQL: "SELECT p.k, count(*) AS c FROM pay AS p WHERE n > (SELECT avg(n) FROM pay) GROUP BY ALL ORDER BY c DESC, k"},
 }
 
 // A rig is a core over layers in memory: one stream with views, events that a test

@@ -112,7 +112,9 @@ func (t *typer) checkConstants(root node) (err error) {
 		var sql string
 		if sql, err = t.print(n); err == nil {
 			if _, e := t.conn.Collect(t.ctx, "SELECT CAST(("+sql+") AS VARCHAR)"); e != nil {
-				err = t.q.fail(n, "", "this fails on every event: %s", engineText(e))
+				wrong := t.q.fail(n, "", "this fails on every event: %s", engineText(e))
+				wrong.final = true
+				err = wrong
 			}
 		}
 		return false

@@ -74,6 +74,10 @@ func describe(t *testing.T, planner *Planner, definition string, schemas map[str
 	for _, k := range p.Keys {
 		fmt.Fprintf(&b, "key     %s %s in %s\n", k.Name, k.Type, k.Column)
 	}
+	if p.Direct {
+		fmt.Fprintf(&b, "over the stream\nplain   %s", p.PlainSQL("events"))
+		return b.String()
+	}
 	fmt.Fprintf(&b, "reads   %s\npartial %s\nmerge   %s\nfinish  %s\nplain   %s", strings.Join(p.Reads, " "),
 		p.PartialSQL("events"), p.MergeSQL("partials"), p.FinishSQL("merged"), p.PlainSQL("events"))
 	if sql := p.ErrorsSQL("events"); sql != "" {

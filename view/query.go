@@ -55,7 +55,7 @@ type ordering struct {
 func (q *query) grouped() bool { return q.window != nil || len(q.keys) > 0 }
 
 // fail makes the error for the place at which n stands.
-func (q *query) fail(n node, hint, format string, args ...any) error {
+func (q *query) fail(n node, hint, format string, args ...any) *Error {
 	offset := -1
 	walk(n, func(m node) bool {
 		loc, ok := m["query_location"].(json.Number)

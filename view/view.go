@@ -168,6 +168,8 @@ type Error struct {
 	Line, Column int // from 1; 0 if the place is not known
 	Message      string
 	Hint         string // what to write instead; may be empty
+
+	final bool // it would be as wrong over the stream
 }
 
 func (e *Error) Error() string {
@@ -230,6 +232,15 @@ func (p *Planner) Plan(ctx context.Context, def Definition, schemas map[string]*
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := session{ctx, p.conn}
+	plan, err := s.plan(def, schemas, p.fingerprint)
+	var refused *Error
+	if errors.As(err, &refused) && !refused.final {
+		return s.overStream(def, schemas, p.fingerprint, refused)
+	}
+	return plan, err
+}
+
+func (s session) plan(def Definition, schemas map[string]*event.Schema, fingerprint string) (*Plan, error) {
 	root, err := s.parseDefinition(def)
 	if err != nil {
 		return nil, err
@@ -238,7 +249,7 @@ func (p *Planner) Plan(ctx context.Context, def Definition, schemas map[string]*
 	if err != nil {
 		return nil, err
 	}
-	return newBuilder(s, q, p.fingerprint).plan()
+	return newBuilder(s, q, fingerprint).plan()
 }
 
 // PartialSQL gives the statement events → partial rows.
