@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
@@ -14,9 +16,10 @@ import (
 	"github.com/tailwater/tailwater/view"
 )
 
-// A worker computes the micro-batches of one stream. It is used by one
-// goroutine at a time: the one that applies the stream's blocks.
+// A worker computes the micro-batches of one stream, for the one goroutine that
+// applies the stream's blocks.
 type worker struct {
+	mu     sync.Mutex // held for a micro-batch, and while views come and go
 	engine *Engine
 	schema *event.Schema
 	dead   *event.Schema
@@ -61,6 +64,8 @@ func (a *Applier) Apply(ctx context.Context, b *event.Block) error {
 // when it returns an error.
 func (a *Applier) ApplyMany(ctx context.Context, blocks []*event.Block) error {
 	w := a.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	first, last := blocks[0], blocks[len(blocks)-1]
 	whole := event.Range{Source: first.Source, After: first.After, Through: last.Through}
 	mark, ok := w.engine.State().Streams[w.schema.Stream].Marks[whole.Source]
@@ -188,22 +193,23 @@ func (s *Stream) append(r event.Range, blocks []*event.Block, results []result, 
 			s.Dead = append(s.Dead, b.Dead(dead))
 		}
 	}
-	got := map[string]result{}
-	for _, res := range results {
-		got[res.plan.Name] = res
-	}
-	for name, v := range s.Views {
-		res, ok := got[name]
-		if ok && !r.Empty() {
-			v = v.append(r, res)
-			s.viewBytes += res.partial.bytes
+	for _, views := range []map[string]*View{s.Views, s.Next} {
+		for name, v := range views {
+			i := slices.IndexFunc(results, func(res result) bool { return same(res.plan, v.Plan) })
+			if i >= 0 && !r.Empty() {
+				v = v.append(r, results[i])
+				s.viewBytes += results[i].partial.bytes
+			}
+			if last.Seal {
+				v = v.seal(r.Source)
+			}
+			views[name] = v
 		}
-		if last.Seal {
-			v = v.seal(r.Source)
-		}
-		s.Views[name] = v
 	}
 }
+
+// same reports whether two plans have the same partial rows of the same view.
+func same(a, b *view.Plan) bool { return a.Name == b.Name && a.Version == b.Version }
 
 // append gives the view with one more micro-batch in its open segment.
 func (v *View) append(r event.Range, res result) *View {

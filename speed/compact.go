@@ -89,17 +89,18 @@ func (e *Engine) Compact(ctx context.Context) error {
 
 // A target names the run of pieces to be merged: pieces [from, to) of a segment.
 type target struct {
-	stream, view string
-	from, to     int
+	stream   string
+	plan     *view.Plan
+	from, to int
 }
 
 // due finds a run of fanIn neighbouring pieces of one level.
 func due(st *State) (target, *Segment, bool) {
 	for stream, s := range st.Streams {
-		for name, v := range s.Views {
+		for _, v := range s.Views {
 			for _, seg := range v.Segments {
 				if from, to := seg.due(); to > 0 {
-					return target{stream, name, from, to}, seg, true
+					return target{stream, v.Plan, from, to}, seg, true
 				}
 			}
 		}
@@ -128,11 +129,10 @@ func (c *compactor) step(ctx context.Context) bool {
 	if !ok || ctx.Err() != nil {
 		return false
 	}
-	plan := c.engine.State().Streams[t.stream].Views[t.view].Plan
-	merged, err := c.merge(ctx, plan, seg.Pieces[t.from:t.to])
+	merged, err := c.merge(ctx, t.plan, seg.Pieces[t.from:t.to])
 	if err != nil {
 		if ctx.Err() == nil {
-			c.engine.cfg.Logger.Warn("merging partials in memory; they stay as they are", "view", t.view, "error", err)
+			c.engine.cfg.Logger.Warn("merging partials in memory; they stay as they are", "view", t.plan.Name, "error", err)
 		}
 		return false
 	}
@@ -149,6 +149,7 @@ func (c *compactor) merge(ctx context.Context, plan *view.Plan, pieces []Piece) 
 			in.Close()
 			return Piece{}, err
 		}
+		c.forget()
 		m = &merge{stmt, in}
 		c.merges[plan] = m
 	}
@@ -167,10 +168,26 @@ func (c *compactor) merge(ctx context.Context, plan *view.Plan, pieces []Piece) 
 	return merged, nil
 }
 
+// forget closes the statements of definitions that answer no more.
+func (c *compactor) forget() {
+	st := c.engine.State()
+	for plan, m := range c.merges {
+		if st.Definitions.Plans[plan.Name] != plan {
+			m.stmt.Close()
+			m.in.Close()
+			delete(c.merges, plan)
+		}
+	}
+}
+
 // replace puts the merged piece where its parts were. The segment may have
-// grown since, or be gone: its range's beginning and the parts tell.
+// grown since, or be gone, or the view be another version: its range's beginning
+// and the parts tell.
 func (s *Stream) replace(t target, seen *Segment, merged Piece) bool {
-	v := s.Views[t.view]
+	v := s.Views[t.plan.Name]
+	if v == nil || !same(v.Plan, t.plan) {
+		return false
+	}
 	for i, seg := range v.Segments {
 		if seg.Source != seen.Source || seg.After != seen.After {
 			continue
@@ -179,7 +196,7 @@ func (s *Stream) replace(t target, seen *Segment, merged Piece) bool {
 		next.Pieces = append(append(append([]Piece(nil), seg.Pieces[:t.from]...), merged), seg.Pieces[t.to:]...)
 		segments := append([]*Segment(nil), v.Segments...)
 		segments[i] = &next
-		s.Views[t.view] = &View{Plan: v.Plan, Segments: segments}
+		s.Views[t.plan.Name] = &View{Plan: v.Plan, Segments: segments}
 		for _, p := range seen.Pieces[t.from:t.to] {
 			s.viewBytes -= p.bytes
 		}

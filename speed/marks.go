@@ -114,27 +114,37 @@ func (e *Engine) DeadLanded(src event.Source, through uint64) {
 }
 
 // Loaded tells that the warehouse counts a view through the cut: its segments up
-// to there are dropped in the next State.
+// to there are dropped in the next State. Of two versions of the view both are meant:
+// a batch run advances them together.
 func (e *Engine) Loaded(viewName string, through event.Cut) {
-	_, v := e.State().View(viewName)
-	if v == nil {
-		return
-	}
-	e.publish(v.Plan.Stream, func(s *Stream) bool {
-		v := s.Views[viewName]
-		keep := &View{Plan: v.Plan}
-		for _, seg := range v.Segments {
-			if seg.Through > through[seg.Source] {
-				keep.Segments = append(keep.Segments, seg)
-				continue
-			}
-			for _, p := range seg.Pieces {
-				s.viewBytes -= p.bytes
-			}
+	for name, s := range e.State().Streams {
+		if s.Views[viewName] == nil && s.Next[viewName] == nil {
+			continue
 		}
-		s.Views[viewName] = keep
-		return len(keep.Segments) != len(v.Segments)
-	})
+		e.publish(name, func(s *Stream) bool {
+			answers, next := s.loaded(s.Views, viewName, through), s.loaded(s.Next, viewName, through)
+			return answers || next
+		})
+	}
+}
+
+// loaded drops what the warehouse counts of one of the views, and reports whether
+// there was something.
+func (s *Stream) loaded(views map[string]*View, name string, through event.Cut) bool {
+	v := views[name]
+	if v == nil {
+		return false
+	}
+	keep := &View{Plan: v.Plan}
+	for _, seg := range v.Segments {
+		if seg.Through > through[seg.Source] {
+			keep.Segments = append(keep.Segments, seg)
+			continue
+		}
+		s.viewBytes -= seg.bytes()
+	}
+	views[name] = keep
+	return len(keep.Segments) != len(v.Segments)
 }
 
 // keepAfter copies the blocks that are not of src through the position, so that

@@ -73,7 +73,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{cfg: cfg, workers: map[string]*worker{}, changed: make(chan struct{})}
-	st := &State{Streams: map[string]*Stream{}}
+	st := &State{Streams: map[string]*Stream{}, Definitions: &Definitions{Plans: map[string]*view.Plan{}}}
 	for _, sc := range cfg.Streams {
 		w, err := newWorker(ctx, e, sc)
 		if err != nil {
@@ -82,6 +82,9 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 		e.workers[sc.Schema.Stream] = w
 		st.Streams[sc.Schema.Stream] = emptyStream(sc)
+		for _, p := range sc.Plans {
+			st.Definitions.Plans[p.Name] = p
+		}
 	}
 	e.state.Store(st)
 	c, err := startCompactor(e)
@@ -160,7 +163,7 @@ func (e *Engine) publish(stream string, change func(*Stream) bool) {
 		e.mu.Unlock()
 		return
 	}
-	next := &State{Streams: maps.Clone(old.Streams)}
+	next := &State{Streams: maps.Clone(old.Streams), Definitions: old.Definitions}
 	next.Streams[stream] = s
 	e.state.Store(next)
 	close(e.changed)

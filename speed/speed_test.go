@@ -55,7 +55,7 @@ func TestCompactionOfADroppedSegmentIsLost(t *testing.T) {
 	_, v := b.State().View("total")
 	seg := v.Segments[0]
 	b.Loaded("total", event.Cut{src: fanIn - 1})
-	at := target{stream: "pay", view: "total", from: 0, to: 2}
+	at := target{stream: "pay", plan: v.Plan, from: 0, to: 2}
 	b.publish("pay", func(s *Stream) bool {
 		if s.replace(at, seg, seg.Pieces[0]) {
 			t.Error("a merge came back into a view that had dropped its segment")

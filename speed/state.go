@@ -16,6 +16,16 @@ import (
 // warehouse transaction begins.
 type State struct {
 	Streams map[string]*Stream
+	// Definitions are those that answers from this State are given by. The pointer
+	// stays the same until some view is redefined.
+	Definitions *Definitions
+}
+
+// Definitions are the views at one time. They are immutable.
+type Definitions struct {
+	// Number counts redefinitions since the engine was made.
+	Number uint64
+	Plans  map[string]*view.Plan // by name
 }
 
 // A Stream is one stream's part of a State.
@@ -24,6 +34,8 @@ type Stream struct {
 	// Marks tells where each source of the stream stands.
 	Marks map[event.Source]Mark
 	Views map[string]*View
+	// Next holds, by name, the versions that are being built beside those in Views.
+	Next map[string]*View
 	// Tail holds the events after the landed position of their source, and
 	// Dead the refused records likewise, one block a message, in log order.
 	Tail []*event.Block
@@ -72,7 +84,7 @@ type Piece struct {
 }
 
 func emptyStream(sc StreamConfig) *Stream {
-	s := &Stream{Schema: sc.Schema, Marks: map[event.Source]Mark{}, Views: map[string]*View{}, MaxTime: math.MinInt64}
+	s := &Stream{Schema: sc.Schema, Marks: map[event.Source]Mark{}, Views: map[string]*View{}, Next: map[string]*View{}, MaxTime: math.MinInt64}
 	for _, p := range sc.Plans {
 		s.Views[p.Name] = &View{Plan: p}
 	}
@@ -83,7 +95,7 @@ func emptyStream(sc StreamConfig) *Stream {
 // replaced.
 func (s *Stream) clone() *Stream {
 	c := *s
-	c.Marks, c.Views = maps.Clone(s.Marks), maps.Clone(s.Views)
+	c.Marks, c.Views, c.Next = maps.Clone(s.Marks), maps.Clone(s.Views), maps.Clone(s.Next)
 	return &c
 }
 
@@ -116,6 +128,21 @@ func (st *State) Bytes() int64 {
 func (st *State) View(name string) (*Stream, *View) {
 	for _, s := range st.Streams {
 		if v := s.Views[name]; v != nil {
+			return s, v
+		}
+	}
+	return nil, nil
+}
+
+// Of finds the version of a view that a plan describes: the one that answers, or the
+// one that is built beside it. Both are nil if the State has it no more.
+func (st *State) Of(p *view.Plan) (*Stream, *View) {
+	s := st.Streams[p.Stream]
+	if s == nil {
+		return nil, nil
+	}
+	for _, v := range []*View{s.Views[p.Name], s.Next[p.Name]} {
+		if v != nil && v.Plan.Version == p.Version {
 			return s, v
 		}
 	}
