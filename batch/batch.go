@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,9 +75,10 @@ type Run struct {
 
 // A Runner runs batches, one at a time.
 type Runner struct {
-	cfg  Config
-	mu   sync.Mutex // held during a run
-	poke chan string
+	cfg      Config     // the plans of its streams change with Define; guarded by mu
+	mu       sync.Mutex // held during a run
+	building []*view.Plan
+	poke     chan string
 }
 
 // New makes a runner.
@@ -87,6 +89,7 @@ func New(cfg Config) *Runner {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Streams = slices.Clone(cfg.Streams) // their plans are the runner's
 	return &Runner{cfg: cfg, poke: make(chan string, 1)}
 }
 
@@ -209,7 +212,7 @@ func (r *Runner) inputs(ctx context.Context) ([]warehouse.Input, event.Cut, erro
 			return nil, nil, fmt.Errorf("snapshot of %s: %w", s.Schema.Stream, err)
 		}
 		in := warehouse.Input{
-			Schema: s.Schema, Plans: s.Plans, Select: snap.SelectSQL,
+			Schema: s.Schema, Plans: s.Plans, Building: over(s.Schema.Stream, r.building), Select: snap.SelectSQL,
 			Origin: warehouse.Origin{TableID: snap.TableID, Version: snap.Version, CommitID: snap.CommitID},
 		}
 		for src, m := range snap.Marks {

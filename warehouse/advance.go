@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tailwater/tailwater/event"
@@ -16,7 +17,9 @@ import (
 type Input struct {
 	Schema *event.Schema
 	Plans  []*view.Plan
-	Origin Origin
+	// Building are versions that Build fills: they are kept, and not advanced.
+	Building []*view.Plan
+	Origin   Origin
 	// Landed gives, for each source, the range from its epoch's floor through L.
 	Landed []event.Range
 	// Select gives a SELECT over the rows in the ranges, with the columns of
@@ -89,7 +92,7 @@ func (a *advance) drop(ctx context.Context, inputs []Input, rebuild bool) error 
 	wanted := map[string]bool{}
 	for _, in := range inputs {
 		wanted[FactsObject(in.Schema.Stream)] = !rebuild
-		for _, p := range in.Plans {
+		for _, p := range slices.Concat(in.Plans, in.Building) {
 			wanted[ViewObject(p)] = !rebuild
 		}
 	}
