@@ -127,7 +127,7 @@ func (r *Runner) Redefine(plans []*view.Plan, f func() error) error {
 	return nil
 }
 
-// over gives the plans over one stream.
+// over gives the plans over one stream that have partial rows.
 func over(stream string, plans []*view.Plan) []*view.Plan {
-	return slices.DeleteFunc(slices.Clone(plans), func(p *view.Plan) bool { return p.Stream != stream })
+	return slices.DeleteFunc(slices.Clone(plans), func(p *view.Plan) bool { return p.Stream != stream || p.Direct })
 }

@@ -28,6 +28,7 @@ const differing = 100_000
 type checked struct {
 	turn chan struct{} // of capacity 1
 	last *Check
+	plan *view.Plan // that last is of
 	at   time.Time
 }
 
@@ -40,40 +41,50 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 	if plan == nil {
 		return nil, c.noView(ctx, name)
 	}
-	known := c.checks[name]
+	kept, _ := c.checks.LoadOrStore(name, newChecked())
+	known := kept.(*checked)
 	select {
 	case known.turn <- struct{}{}:
 		defer func() { <-known.turn }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if age := time.Since(known.at); known.last != nil && age < maxAge {
+	if age := time.Since(known.at); known.plan == plan && age < maxAge {
 		again := *known.last
 		again.AgeMS = float64(age.Microseconds()) / 1000
 		again.Cut = c.known(ctx, again.Cut)
 		return &again, nil
 	}
-	check, err := c.compare(ctx, plan)
+	check, plan, err := c.compare(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	known.last, known.at = check, time.Now()
+	known.last, known.plan, known.at = check, plan, time.Now()
 	own := *check
 	own.Cut = c.known(ctx, own.Cut)
 	return &own, nil
 }
 
-// compare compares a view's answer with its own SQL over the raw events, both at
+// compare, of which the plan is the one that answered, compares a view's answer with its own SQL over the raw events, both at
 // the cut of one pin: the difference, which must be empty. Rows that differ in
 // nothing but doubles, and there by no more than rounding can (view.CheckedSQL),
 // are the same row.
-func (c *Core) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
-	start, name := time.Now(), plan.Name
+func (c *Core) compare(ctx context.Context, name string) (*Check, *view.Plan, error) {
 	p, err := c.query(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer p.close()
+	plan := p.plan(name)
+	if plan == nil {
+		return nil, nil, c.noView(ctx, name)
+	}
+	check, err := p.compare(ctx, plan)
+	return check, plan, err
+}
+
+func (p *pin) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
+	start, name := time.Now(), plan.Name
 	answer, err := p.answer(ctx, plan, view.Filter{})
 	if err != nil {
 		return nil, err

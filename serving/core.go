@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/access"
@@ -30,6 +31,14 @@ type Operations interface {
 	Ready() error
 	RunBatch(ctx context.Context, rebuild bool) (any, error)
 	Runs(ctx context.Context) (any, error)
+	// Apply brings the views to what the project's files say, and returns what was
+	// done; with dryRun it tells what would be.
+	Apply(ctx context.Context, dryRun bool) (any, error)
+	// Applying tells how far Apply is, if it is at work.
+	Applying(ctx context.Context) (any, error)
+	// History lists the versions that a view has had, oldest first; ErrNotFound if it
+	// never was.
+	History(ctx context.Context, view string) (any, error)
 	// Mend is told that the warehouse's file is damaged, and returns at once.
 	Mend(why error)
 }
@@ -39,7 +48,9 @@ type CoreConfig struct {
 	Speed     *speed.Engine
 	Warehouse *warehouse.Warehouse
 	Streams   []*event.Schema
-	Plans     []*view.Plan
+	// Plans are the views of a core without a speed layer, which binds statements and
+	// answers none. The speed layer's are those of its State.
+	Plans []*view.Plan
 	// References are the project's own tables.
 	References []Reference
 	// GateDB is an in-memory engine that holds no data: the gate's connections
@@ -71,12 +82,12 @@ type Core struct {
 	speed     *speed.Engine
 	warehouse *warehouse.Warehouse
 	streams   []*event.Schema
-	plans     map[string]*view.Plan // by name
+	fixed     *speed.Definitions // of a core without a speed layer
 	gate      *Gate
 	gateDB    *duckdb.DB
 	logger    *slog.Logger
 	live      *liveFeeds
-	checks    map[string]*checked // by view
+	checks    sync.Map // view → *checked
 	shared    *shared
 	memory    *memoryWatch
 	turns     *turns
@@ -94,10 +105,9 @@ func NewCore(cfg CoreConfig) *Core {
 	cfg.ResultBytes = cmp.Or(cfg.ResultBytes, 64<<20)
 	c := &Core{shared: newShared(cfg.ResultBytes), panes: loosePanes{known: map[string]panesAt{}}, minMerged: minMergedRows, memory: newMemoryWatch(cfg.MemoryLimit, cfg.Resident),
 		Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
-		references: map[string]Reference{}, plans: map[string]*view.Plan{}, live: newLiveFeeds(), checks: map[string]*checked{}}
+		references: map[string]Reference{}, fixed: &speed.Definitions{Plans: map[string]*view.Plan{}}, live: newLiveFeeds()}
 	for _, p := range cfg.Plans {
-		c.plans[p.Name] = p
-		c.checks[p.Name] = newChecked()
+		c.fixed.Plans[p.Name] = p
 	}
 	for _, r := range cfg.References {
 		c.references[r.Name] = r
@@ -106,6 +116,18 @@ func NewCore(cfg CoreConfig) *Core {
 	c.gate = NewGate(cfg.GateDB, c)
 	return c
 }
+
+// definitions are the views at this moment. What takes them and then a pin must look
+// at the pin's: between the two some view may be redefined.
+func (c *Core) definitions() *speed.Definitions {
+	if c.speed == nil {
+		return c.fixed
+	}
+	return c.speed.State().Definitions
+}
+
+// Redefined counts how often views were redefined.
+func (c *Core) Redefined() uint64 { return c.definitions().Number }
 
 // Streams lists the streams.
 func (c *Core) Streams() []*event.Schema { return c.streams }
@@ -122,7 +144,7 @@ func (c *Core) tables() []string {
 	for _, s := range c.streams {
 		names = append(names, s.Stream, event.DeadName(s.Stream))
 	}
-	for name := range c.plans {
+	for name := range c.definitions().Plans {
 		names = append(names, name)
 	}
 	for name := range c.references {
@@ -134,7 +156,7 @@ func (c *Core) tables() []string {
 
 // View answers with the rows of a view.
 func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
-	plan := c.plan(ctx, r.Name)
+	redefined, plan := c.Redefined(), c.plan(ctx, r.Name) // in this order: an answer may be newer than its question
 	if plan == nil {
 		return nil, c.noView(ctx, r.Name)
 	}
@@ -151,7 +173,7 @@ func (c *Core) View(ctx context.Context, r ViewRequest) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.ask(ctx, "view "+string(key), []string{plan.Stream}, r.At, func() (*Answer, error) { return c.view(ctx, plan, r) })
+	return c.ask(ctx, fmt.Sprintf("view %d %s", redefined, key), []string{plan.Stream}, r.At, func() (*Answer, error) { return c.view(ctx, r) })
 }
 
 // ask answers a question in its canonical form, over some streams, from what is
@@ -177,10 +199,15 @@ func (c *Core) ask(ctx context.Context, key string, streams []string, at event.C
 }
 
 // view computes the rows of a view.
-func (c *Core) view(ctx context.Context, plan *view.Plan, r ViewRequest) (*Answer, error) {
+func (c *Core) view(ctx context.Context, r ViewRequest) (*Answer, error) {
 	p, err := c.query(ctx, r.At)
 	if err != nil {
 		return nil, err
+	}
+	plan := p.plan(r.Name)
+	if plan == nil {
+		p.close()
+		return nil, c.noView(ctx, r.Name)
 	}
 	sql, err := p.answer(ctx, plan, r.Filter)
 	if err == nil {
@@ -239,7 +266,7 @@ func (p *pin) readable(ctx context.Context, plan *view.Plan, f view.Filter) erro
 
 func (c *Core) noView(ctx context.Context, name string) error {
 	var names []string
-	for n := range c.plans {
+	for n := range c.definitions().Plans {
 		if c.plan(ctx, n) != nil {
 			names = append(names, n)
 		}
@@ -276,8 +303,8 @@ func (c *Core) Views(ctx context.Context) (any, error) {
 		SQL         string   `json:"sql"`
 	}
 	out := []entry{}
-	for _, p := range c.plans {
-		if c.plan(ctx, p.Name) == nil {
+	for _, p := range c.definitions().Plans {
+		if !access.From(ctx).Sees(p.Name) {
 			continue
 		}
 		e := entry{View: p.Name, Direct: p.Direct, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}

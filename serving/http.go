@@ -89,6 +89,7 @@ type server struct {
 //	GET  /v1/views/{view}            rows, filtered, grouped up, filled, paged: viewParameters
 //	GET  /v1/views/{view}/live       a snapshot, then what changes: server-sent events
 //	GET  /v1/views/{view}/check      the view against its own SQL over the raw events
+//	GET  /v1/views/{view}/history    the versions that it has had
 //	GET, POST /v1/sql                rows of a statement with values for its parameters
 //	GET  /v1/queries                 the project's queries
 //	GET, POST /v1/queries/{query}    rows of one
@@ -96,6 +97,8 @@ type server struct {
 //	GET  /v1/status                  how far every layer is
 //	POST /v1/batch/run               rebuild
 //	GET  /v1/batch/runs              the latest runs
+//	POST /v1/apply                   bring the views to what the project's files say
+//	GET  /v1/apply                   how far that is
 //	GET  /openapi.json               all that, for programs
 //	GET  /healthz, /readyz, /metrics
 //
@@ -140,6 +143,7 @@ func (s *server) routes() []route {
 		{"GET /v1/views/{view}", s.limited(s.view)},
 		{"GET /v1/views/{view}/live", s.live},
 		{"GET /v1/views/{view}/check", s.limited(s.check)},
+		{"GET /v1/views/{view}/history", s.history},
 		{"GET /v1/sql", sql},
 		{"POST /v1/sql", sql},
 		{"GET /v1/queries", s.queries},
@@ -150,6 +154,8 @@ func (s *server) routes() []route {
 		{"GET /v1/status", s.status},
 		{"POST /v1/batch/run", s.runBatch},
 		{"GET /v1/batch/runs", s.runs},
+		{"POST /v1/apply", s.apply},
+		{"GET /v1/apply", s.applying},
 		{"GET /openapi.json", s.openapi},
 		{"GET /healthz", s.healthz},
 		{"GET /readyz", s.readyz},

@@ -171,6 +171,21 @@ func (f *fakeQueries) RunBatch(_ context.Context, rebuild bool) (any, error) {
 	return map[string]bool{"rebuild": rebuild}, nil
 }
 
+func (f *fakeQueries) Redefined() uint64 { return 0 }
+
+func (f *fakeQueries) Apply(_ context.Context, dryRun bool) (any, error) {
+	return map[string]bool{"dry_run": dryRun}, nil
+}
+func (f *fakeQueries) Applying(context.Context) (any, error) {
+	return map[string]bool{"applying": false}, nil
+}
+func (f *fakeQueries) History(_ context.Context, view string) (any, error) {
+	if view != "daily" {
+		return nil, notFound("view", view, []string{"daily"})
+	}
+	return map[string]any{"versions": []int{}}, nil
+}
+
 func (f *fakeQueries) Cut(context.Context) (event.Cut, error) {
 	return answerOf(nil).Cut, nil
 }

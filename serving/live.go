@@ -92,7 +92,7 @@ func (c *Core) StopLive() {
 
 // Live subscribes to a view. The caller closes the subscription.
 func (c *Core) Live(ctx context.Context, r LiveRequest) (*Subscription, error) {
-	plan := c.plan(ctx, r.Name)
+	redefined, plan := c.Redefined(), c.plan(ctx, r.Name)
 	if plan == nil {
 		return nil, c.noView(ctx, r.Name)
 	}
@@ -107,7 +107,7 @@ func (c *Core) Live(ctx context.Context, r LiveRequest) (*Subscription, error) {
 	if c.live.closed {
 		return nil, errLiveClosed
 	}
-	key := liveKey(r)
+	key := fmt.Sprintf("%d\n%s", redefined, liveKey(r)) // a feed of before may have told of the old definition alone
 	f := c.live.feeds[key]
 	if f == nil {
 		if len(c.live.feeds) == liveMaxFeeds {
@@ -239,7 +239,7 @@ func (f *feed) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			f.end(errLiveClosed)
 			return
-		case errors.Is(err, ErrTooLarge):
+		case errors.Is(err, ErrTooLarge), errors.Is(err, ErrNotFound), refused(err):
 			f.end(err)
 			return
 		case err != nil:

@@ -37,6 +37,7 @@ type feed struct {
 
 	// Owned by run's goroutine.
 	seen  *speed.Stream // the part of the State that was computed last
+	stale bool          // the view was redefined since
 	batch map[string][]byte
 
 	mu         sync.Mutex
@@ -83,19 +84,22 @@ func (f *feed) refresh(ctx context.Context) error {
 		return err
 	}
 	defer p.close()
-	stream := p.state.Streams[f.plan.Stream]
-	if stream == f.seen {
+	plan := p.plan(f.plan.Name)
+	if plan == f.plan && p.state.Streams[plan.Stream] == f.seen {
 		return nil
 	}
-	if f.plan.Direct {
-		return f.whole(ctx, p, stream)
+	if err := f.redefine(ctx, p, plan); err != nil {
+		return err
 	}
-	_, v := p.state.View(f.plan.Name)
+	stream, v := p.state.View(f.plan.Name)
+	if f.plan.Direct {
+		return f.whole(ctx, p, p.state.Streams[f.plan.Stream])
+	}
 	fromBatch, s := p.tx.Partials(f.plan)
 	partials := p.partials(f.plan, f.filter)
 	facts := LiveEvent{View: f.plan.Name, Columns: f.plan.Output, Complete: len(p.problems) == 0,
 		Cut: p.cut, Batched: s, Head: f.core.Heads(ctx), Watermark: p.watermark(), BatchedWatermark: f.facts.BatchedWatermark}
-	if f.generation == 0 || !maps.Equal(s, f.facts.Batched) {
+	if f.generation == 0 || f.stale || !maps.Equal(s, f.facts.Batched) {
 		return f.renew(ctx, p, facts, partials, "("+fromBatch+") AS partials")
 	}
 	if !f.plan.Local() {
@@ -131,10 +135,11 @@ func (f *feed) whole(ctx context.Context, p *pin, stream *speed.Stream) error {
 	if err != nil {
 		return err
 	}
-	f.seen = stream
+	renewed := f.generation == 0 || f.stale
+	f.seen, f.stale = stream, false
 	facts := LiveEvent{View: f.plan.Name, Columns: f.plan.Output, Complete: len(p.problems) == 0,
 		Cut: p.cut, Batched: event.Cut{}, Head: f.core.Heads(ctx), Watermark: p.watermark()}
-	return f.publish(facts, rows, func(string) bool { return true }, f.generation == 0)
+	return f.publish(facts, rows, func(string) bool { return true }, renewed)
 }
 
 // renew begins a generation.
@@ -150,8 +155,30 @@ func (f *feed) renew(ctx context.Context, p *pin, facts LiveEvent, partials, fro
 	if facts.BatchedWatermark, err = p.batchedWatermark(ctx, stream.Schema); err != nil {
 		return err
 	}
-	f.seen = stream
+	f.seen, f.stale = stream, false
 	return f.publish(facts, rows, nil, true)
+}
+
+// redefine follows a view whose definition has changed: its subscribers get a
+// snapshot, whose columns may be others. A filter that does not fit any more ends
+// the feed.
+func (f *feed) redefine(ctx context.Context, p *pin, plan *view.Plan) error {
+	if plan == nil {
+		return fmt.Errorf("%w: the view %q was dropped", ErrNotFound, f.plan.Name)
+	}
+	if plan == f.plan {
+		return nil
+	}
+	f.plan, f.stale = plan, true
+	if _, err := f.plan.KeyedSQL("partials", f.filter); err != nil {
+		return refuseFilter(err)
+	}
+	return p.readable(ctx, f.plan, f.filter)
+}
+
+func refused(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
 }
 
 // publish takes over the rows, and the absence of those that are gone: held rows

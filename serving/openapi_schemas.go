@@ -88,6 +88,25 @@ var schemas = object{
 	"Accepted": record(object{
 		"accepted": typed("integer"), "rejected": arrayOf(schemaRef("Rejection")), "rejected_total": typed("integer"), "position": typed("string"),
 	}, "rejected_total"),
+	"Difference": record(object{
+		"rows": typed("integer"), "added": typed("integer"), "removed": typed("integer"), "changed": typed("integer"),
+		"examples": object{"type": []any{"array", "null"}, "items": typed("object")},
+	}),
+	"Version": record(object{
+		"number": typed("integer"), "view": typed("string"), "stream": typed("string"), "version": typed("string"), "file": typed("string"), "sql": typed("string"),
+		"change": enumOf("new", "swap", "rebuild", "drop"), "applied": typed("string"), "cut": schemaRef("Cut"), "difference": schemaRef("Difference"),
+	}, "difference"),
+	"Applied": record(object{
+		"dry_run": typed("boolean"), "changes": arrayOf(schemaRef("Change")), "cut": schemaRef("Cut"),
+		"problems": arrayOf(record(object{"file": typed("string"), "line": typed("integer"), "column": typed("integer"), "message": typed("string"), "hint": typed("string")}, "line", "column", "hint")),
+	}),
+	"Change": record(object{
+		"view": typed("string"), "change": enumOf("unchanged", "new", "swap", "rebuild", "drop"), "stream": typed("string"), "file": typed("string"),
+		"version": typed("string"), "was": typed("string"), "events": typed("integer"), "seconds": typed("number"), "difference": schemaRef("Difference"),
+	}, "events", "seconds", "was", "file", "difference"),
+	"Applying": record(object{
+		"applying": typed("boolean"), "phase": typed("string"), "done": typed("integer"), "total": typed("integer"), "error": typed("string"),
+	}, "error"),
 	"Run": record(object{
 		"id": typed("integer"), "trigger": enumOf("schedule", "demand", "start", "pressure"), "rebuild": typed("boolean"), "started": typed("string"), "finished": typed("string"),
 		"status": enumOf("succeeded", "failed"), "rows": typed("integer"), "views": object{"type": []any{"array", "null"}, "items": typed("string")}, "through": schemaRef("Cut"), "error": typed("string"),

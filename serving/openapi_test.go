@@ -55,6 +55,21 @@ func (o operated) Runs(ctx context.Context) (any, error) {
 	return map[string]any{"runs": []any{run}}, err
 }
 
+func (operated) Apply(_ context.Context, dryRun bool) (any, error) {
+	return map[string]any{"dry_run": dryRun, "cut": map[string]int{"pay/1/0": 1}, "problems": []any{map[string]any{"file": "views/x.sql", "line": 1, "column": 2, "message": "wrong"}},
+		"changes": []any{map[string]any{"view": "total", "change": "rebuild", "stream": "pay", "file": "views/total.sql", "version": "2", "was": "1", "events": 10, "seconds": 0.5}}}, nil
+}
+func (operated) Applying(context.Context) (any, error) {
+	return map[string]any{"applying": true, "phase": "building", "done": 1, "total": 2}, nil
+}
+func (operated) History(_ context.Context, view string) (any, error) {
+	if view != "hourly" {
+		return nil, notFound("view", view, []string{"hourly"})
+	}
+	return map[string]any{"versions": []any{map[string]any{"number": 1, "view": view, "stream": "pay", "version": "1", "file": "views/hourly.sql", "sql": "SELECT", "change": "rebuild", "applied": "",
+		"cut": map[string]int{"pay/1/0": 1}, "difference": map[string]any{"rows": 1, "added": 1, "removed": 0, "changed": 0, "examples": []any{}}}}}, nil
+}
+
 func TestTheServerAnswersAsItsOpenAPIDocumentSays(t *testing.T) {
 	r := newRig(t)
 	r.send(100)

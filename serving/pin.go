@@ -15,6 +15,7 @@ import (
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
 	"github.com/tailwater/tailwater/speed"
+	"github.com/tailwater/tailwater/view"
 	"github.com/tailwater/tailwater/warehouse"
 )
 
@@ -97,6 +98,9 @@ func (c *Core) pin(ctx context.Context, after *event.Position, at event.Cut) (*p
 	}
 }
 
+// plan gives a view as it is defined at the pin's moment; nil if there is none.
+func (p *pin) plan(name string) *view.Plan { return p.state.Definitions.Plans[name] }
+
 // wait returns when answers cover the position.
 func (c *Core) wait(ctx context.Context, p event.Position) error {
 	_, err := c.speed.Wait(ctx, p)
@@ -156,6 +160,7 @@ func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answ
 		Columns:    rows.Columns(),
 		Complete:   len(p.problems) == 0,
 		Cut:        p.cut,
+		Redefined:  p.state.Definitions.Number,
 		Head:       p.core.Heads(ctx),
 		Watermark:  p.watermark(),
 		Statistics: p.stats,

@@ -67,7 +67,7 @@ func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 // heldBatches gives the speed layer's partial rows of a view after S, and checks that
 // they and the batch's cover everything.
 func (p *pin) heldBatches(plan *view.Plan, f view.Filter, s event.Cut) []duckdb.Batch {
-	stream, v := p.state.View(plan.Name)
+	stream, v := p.state.Of(plan)
 	ranges, segments := v.After(s)
 	p.cover("view "+plan.Name, stream, append(batched(s), ranges...))
 	var batches []duckdb.Batch
@@ -210,7 +210,7 @@ func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([
 			return p.past(s)(p.dead(ctx, s, within))
 		}
 	}
-	if plan := p.core.plans[table]; plan != nil {
+	if plan := p.plan(table); plan != nil {
 		sql, err := p.answer(ctx, plan, view.Filter{})
 		return []string{sql}, err
 	}
@@ -386,7 +386,7 @@ var viewErrorColumns = append([]event.Column{{Name: "view", Type: event.Type{Kin
 func (p *pin) viewErrors(ctx context.Context) (string, error) {
 	columns := columnList(warehouse.ErrorColumns)
 	parts := []string{"SELECT NULL::VARCHAR AS view, NULL::VARCHAR AS stream, * FROM (" + warehouse.EmptySelect(warehouse.ErrorColumns) + ")"}
-	for _, plan := range p.core.plans {
+	for _, plan := range p.state.Definitions.Plans {
 		tag := "SELECT " + duckdb.Literal(plan.Name) + " AS view, " + duckdb.Literal(plan.Stream) + " AS stream, " + columns + " FROM "
 		if plan.Direct {
 			events, err := p.stream(ctx, plan)

@@ -145,12 +145,15 @@ func (o rigOperations) Landed(table string) *lake.Snapshot {
 	}
 	return nil
 }
-func (o rigOperations) Heads(context.Context) event.Cut             { return o.r.engine.State().Applied() }
-func (o rigOperations) Status(context.Context) (any, error)         { return nil, nil }
-func (o rigOperations) Ready() error                                { return nil }
-func (o rigOperations) RunBatch(context.Context, bool) (any, error) { return nil, nil }
-func (o rigOperations) Runs(context.Context) (any, error)           { return nil, nil }
-func (o rigOperations) Mend(why error)                              { o.r.t.Errorf("the warehouse is damaged: %v", why) }
+func (o rigOperations) Heads(context.Context) event.Cut              { return o.r.engine.State().Applied() }
+func (o rigOperations) Status(context.Context) (any, error)          { return nil, nil }
+func (o rigOperations) Ready() error                                 { return nil }
+func (o rigOperations) RunBatch(context.Context, bool) (any, error)  { return nil, nil }
+func (o rigOperations) Runs(context.Context) (any, error)            { return nil, nil }
+func (o rigOperations) Apply(context.Context, bool) (any, error)     { return nil, nil }
+func (o rigOperations) Applying(context.Context) (any, error)        { return nil, nil }
+func (o rigOperations) History(context.Context, string) (any, error) { return nil, nil }
+func (o rigOperations) Mend(why error)                               { o.r.t.Errorf("the warehouse is damaged: %v", why) }
 
 // send applies messages of one event each, and gives them to the lander. Values
 // follow from the position: k is one of a, b, c and NULL, n is -50 to 50.

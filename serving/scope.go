@@ -19,7 +19,7 @@ func (c *Core) plan(ctx context.Context, name string) *view.Plan {
 	if !access.From(ctx).Sees(name) {
 		return nil
 	}
-	return c.plans[name]
+	return c.definitions().Plans[name]
 }
 
 // Tables lists what SQL of the principal of ctx can name; it makes the core the
@@ -51,7 +51,7 @@ func (c *Core) knows(p *access.Principal, stream string) bool {
 	if p.Sees(stream) || p.Sees(event.DeadName(stream)) {
 		return true
 	}
-	for name, plan := range c.plans {
+	for name, plan := range c.definitions().Plans {
 		if plan.Stream == stream && p.Sees(name) {
 			return true
 		}

@@ -47,6 +47,8 @@ type Answer struct {
 	// Cut is the position the answer was given at; Head is how far the log had
 	// grown when the question was taken. The difference is the lag in messages.
 	Cut, Head event.Cut
+	// Redefined is Queries.Redefined of the definitions that the answer is given by.
+	Redefined uint64
 	// Watermark tells, by stream, the event time before which nothing is expected
 	// any more; a stream that has none is absent.
 	Watermark map[string]time.Time
@@ -116,6 +118,9 @@ type Queries interface {
 	Status(ctx context.Context) (any, error)
 	// Cut is the cut at which an answer would be given now.
 	Cut(ctx context.Context) (event.Cut, error)
+	// Redefined counts how often views were redefined: at one cut and one count the
+	// same question has the same answer.
+	Redefined() uint64
 	// Streams lists the streams in a stable order.
 	Streams() []*event.Schema
 	// Ready returns why no answers can be given yet, or nil.
@@ -125,4 +130,11 @@ type Queries interface {
 	RunBatch(ctx context.Context, rebuild bool) (any, error)
 	// Runs lists the latest batch runs, newest first.
 	Runs(ctx context.Context) (any, error)
+	// Apply brings the views to what the project's files say and returns what it did,
+	// or with dryRun what it would do.
+	Apply(ctx context.Context, dryRun bool) (any, error)
+	// Applying tells how far Apply is, if it is at work.
+	Applying(ctx context.Context) (any, error)
+	// History lists the versions that a view has had; ErrNotFound if it never was.
+	History(ctx context.Context, view string) (any, error)
 }

@@ -26,7 +26,7 @@ func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 		}
 		r.After = nil
 	}
-	key, err := json.Marshal([]any{r.SQL, r.Parameters, r.At, c.Tables(ctx)})
+	key, err := json.Marshal([]any{c.Redefined(), r.SQL, r.Parameters, r.At, c.Tables(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -61,9 +61,10 @@ func (c *Core) SQL(ctx context.Context, r SQLRequest) (*Answer, error) {
 // streamsOf gives the streams that tables of the catalogue are made of, not nil.
 func (c *Core) streamsOf(tables []string) []string {
 	out := []string{}
+	plans := c.definitions().Plans
 	for _, s := range c.streams {
 		if slices.ContainsFunc(tables, func(table string) bool {
-			plan := c.plans[table]
+			plan := plans[table]
 			return table == s.Stream || table == event.DeadName(s.Stream) || table == errorsTableName || plan != nil && plan.Stream == s.Stream
 		}) {
 			out = append(out, s.Stream)
@@ -165,7 +166,7 @@ func (c *Core) columnsOf(table string) []event.Column {
 	if table == referencesTableName {
 		return referenceColumns
 	}
-	if plan := c.plans[table]; plan != nil {
+	if plan := c.definitions().Plans[table]; plan != nil {
 		return plan.Output
 	}
 	if r, ok := c.references[table]; ok {

@@ -37,7 +37,9 @@ type viewWorker struct {
 func newWorker(ctx context.Context, e *Engine, sc StreamConfig) (*worker, error) {
 	w := &worker{engine: e, schema: sc.Schema, dead: event.DeadSchema(sc.Schema.Stream), events: duckdb.Share(sc.Schema.Relation())}
 	for _, p := range sc.Plans {
-		w.views = append(w.views, &viewWorker{plan: p, since: event.Cut{}})
+		if !p.Direct {
+			w.views = append(w.views, &viewWorker{plan: p, since: event.Cut{}})
+		}
 	}
 	if err := w.share(ctx); err != nil {
 		return nil, errors.Join(err, w.close())

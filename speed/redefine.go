@@ -78,6 +78,10 @@ func (e *Engine) Redefine(plans []*view.Plan) (before, after *State, err error) 
 		after.Streams[name].Views = map[string]*View{}
 	}
 	for _, p := range plans {
+		after.Definitions.Plans[p.Name] = p
+		if p.Direct {
+			continue // it has no partial rows
+		}
 		_, v := before.Of(p)
 		if v == nil {
 			return nil, nil, fmt.Errorf("speed: nothing is kept for version %s of view %s", p.Version, p.Name)
@@ -87,7 +91,6 @@ func (e *Engine) Redefine(plans []*view.Plan) (before, after *State, err error) 
 		if next := s.Next[p.Name]; next != nil && same(next.Plan, p) {
 			delete(s.Next, p.Name)
 		}
-		after.Definitions.Plans[p.Name] = p
 	}
 	for name, s := range before.Streams {
 		for _, v := range s.Views {

@@ -86,7 +86,9 @@ type Piece struct {
 func emptyStream(sc StreamConfig) *Stream {
 	s := &Stream{Schema: sc.Schema, Marks: map[event.Source]Mark{}, Views: map[string]*View{}, Next: map[string]*View{}, MaxTime: math.MinInt64}
 	for _, p := range sc.Plans {
-		s.Views[p.Name] = &View{Plan: p}
+		if !p.Direct {
+			s.Views[p.Name] = &View{Plan: p}
+		}
 	}
 	return s
 }
