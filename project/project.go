@@ -266,13 +266,13 @@ func (l *loader) loadStreams(ctx context.Context, sources []source) error {
 func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.Planner) error {
 	schemas := l.project.Schemas()
 	for _, src := range sources {
-		notes, problems := readAnnotations(src, viewAnnotations)
-		l.problems = append(l.problems, problems...)
 		if l.mentionsBroken(src.text) {
+			_, problems := readAnnotations(src, viewAnnotations)
+			l.problems = append(l.problems, problems...)
 			continue // whatever the planner said would follow from the stream's problem
 		}
-		plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
-			Bounds: notes.text("bounds"), Timezone: notes.text("timezone")}, schemas)
+		plan, problems, err := planView(ctx, planner, src, schemas)
+		l.problems = append(l.problems, problems...)
 		var wrong *view.Error
 		switch {
 		case errors.As(err, &wrong):
@@ -285,6 +285,23 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 	}
 	slices.SortFunc(l.project.Views, func(a, b *View) int { return strings.Compare(a.Name, b.Name) })
 	return nil
+}
+
+// planView plans the view of a file.
+func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema) (*view.Plan, Problems, error) {
+	notes, problems := readAnnotations(src, viewAnnotations)
+	plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
+		Bounds: notes.text("bounds"), Timezone: notes.text("timezone")}, schemas)
+	return plan, problems, err
+}
+
+// PlanView plans a view from the text that its file once had: Plan.SQL of then.
+func (p *Project) PlanView(ctx context.Context, planner *view.Planner, name, file, text string) (*view.Plan, error) {
+	plan, problems, err := planView(ctx, planner, source{file: file, name: name, text: text}, p.Schemas())
+	if err == nil && len(problems) > 0 {
+		err = problems
+	}
+	return plan, err
 }
 
 func (l *loader) mentionsBroken(sql string) bool {

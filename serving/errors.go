@@ -21,6 +21,7 @@ var (
 	ErrNotReady     = errors.New("not ready")
 	ErrPositionLost = errors.New("position lost")
 	ErrTimeout      = errors.New("time limit exceeded")
+	ErrConflict     = errors.New("conflict")
 	ErrTooMany      = errors.New("too many requests")
 	ErrTooLarge     = errors.New("result too large")
 	ErrMemory       = errors.New("the query needs more memory than it may use")
@@ -71,6 +72,7 @@ var statuses = []struct {
 	{ErrPositionLost, http.StatusGone, "position_lost", "the log lost this position: send the events again", 0},
 	{ErrNotReady, http.StatusServiceUnavailable, "not_ready", "recovery is under way; ask again, or watch /readyz", time.Second},
 	{ErrIncomplete, http.StatusServiceUnavailable, "incomplete", "run a batch with rebuild to close the hole", 5 * time.Second},
+	{ErrConflict, http.StatusConflict, "conflict", "", 0},
 	{ErrTooMany, http.StatusTooManyRequests, "too_many_requests", "ask again later, or raise the concurrency limit", time.Second},
 	{ErrTooLarge, http.StatusUnprocessableEntity, "result_too_large", "aggregate, filter, or page with limit and offset", 0},
 	{ErrMemory, http.StatusUnprocessableEntity, "out_of_memory", "group by fewer keys, narrow the time range, or raise the memory limit", 0},

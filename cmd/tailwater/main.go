@@ -27,6 +27,8 @@ type commandLine struct {
 	Send     SendCmd     `cmd:"" group:"Data" help:"Send a file of events to a stream."`
 	SQL      SQLCmd      `cmd:"" name:"sql" group:"Data" help:"Query streams and views."`
 	View     ViewCmd     `cmd:"" group:"Data" help:"Read a view, or check it against the raw events."`
+	Plan     PlanCmd     `cmd:"" group:"Operation" help:"Show what a change of a project's views would do."`
+	Apply    ApplyCmd    `cmd:"" group:"Operation" help:"Bring a server's views to what its project's files say."`
 	Batch    BatchCmd    `cmd:"" group:"Operation" help:"Start batch runs and list them."`
 	Status   StatusCmd   `cmd:"" group:"Operation" help:"Show how far streams and views are."`
 	Key      KeyCmd      `cmd:"" group:"Operation" help:"Manage the keys of a server."`

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,33 +65,37 @@ type parts struct {
 // left to the right: what is upstream stops first, so that nothing is lost on
 // the way down.
 type node struct {
-	parts     parts
-	project   *project.Project
-	lake      *lake.Lake
-	warehouse *warehouse.Warehouse
-	compute   *duckdb.DB
-	gate      *duckdb.DB
-	speed     *speed.Engine
-	batch     *batch.Runner
-	core      *serving.Core
-	limiter   *serving.Limiter // of the queries of all listeners; set by handler
-	pipelines map[string]*pipeline
-	history   *lander
-	keys      *access.Keys // nil: authentication is off
-	keyTable  *lander
+	parts      parts
+	project    *project.Project
+	lake       *lake.Lake
+	warehouse  *warehouse.Warehouse
+	compute    *duckdb.DB
+	gate       *duckdb.DB
+	speed      *speed.Engine
+	batch      *batch.Runner
+	core       *serving.Core
+	limiter    *serving.Limiter // of the queries of all listeners; set by handler
+	pipelines  map[string]*pipeline
+	history    *lander
+	keys       *access.Keys // nil: authentication is off
+	keyTable   *lander
+	versions   *batch.Versions
+	versionsOf *lander      // the table of versions'
+	initial    []*view.Plan // the views as the node starts with them
 
-	landed    sync.Map // table name → *lake.Snapshot, the latest
-	ready     atomic.Bool
-	starting  atomic.Value // string: what start-up is doing, for /readyz
-	started   time.Time
-	failed    chan error      // of capacity 1: something ended that only a restart brings back
-	run       context.Context // ends when the node is to stop
-	cancel    context.CancelFunc
-	landing   atomic.Bool // landSoon is at work
-	draining  atomic.Bool // what ends now was told to
-	mending   atomic.Bool // Mend is at work
-	running   sync.WaitGroup
-	closeOnce sync.Once
+	landed       sync.Map // table name → *lake.Snapshot, the latest
+	ready        atomic.Bool
+	starting     atomic.Value // string: what start-up is doing, for /readyz
+	started      time.Time
+	failed       chan error      // of capacity 1: something ended that only a restart brings back
+	run          context.Context // ends when the node is to stop
+	cancel       context.CancelFunc
+	landing      atomic.Bool // landSoon is at work
+	draining     atomic.Bool // what ends now was told to
+	mending      atomic.Bool // Mend is at work
+	redefinition redefinition
+	running      sync.WaitGroup
+	closeOnce    sync.Once
 }
 
 // startNode builds a node and recovers it. It returns before the speed layer
@@ -106,7 +113,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 			n.kill()
 		}
 	}()
-	if err := n.openStores(ctx); err != nil {
+	if err := n.openStores(ctx, run); err != nil {
 		return nil, err
 	}
 	if err := n.openPipelines(ctx, run); err != nil {
@@ -127,7 +134,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 		}
 	}
 	n.core = serving.NewCore(serving.CoreConfig{
-		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), Plans: p.Plans(), References: references(p), GateDB: n.gate, Operations: n, Logger: pt.logger,
+		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), References: references(p), GateDB: n.gate, Operations: n, Logger: pt.logger,
 		MemoryLimit: memoryLimit(pt.maxMemory), Resident: resident,
 	})
 	n.say("applying the log")
@@ -164,7 +171,7 @@ func references(p *project.Project) []serving.Reference {
 }
 
 // openStores opens lake, warehouse and engines.
-func (n *node) openStores(ctx context.Context) (err error) {
+func (n *node) openStores(ctx, run context.Context) (err error) {
 	pt := n.parts
 	if n.lake, err = lake.Open(ctx, pt.bucket, lake.Config{CacheDir: pt.cacheDir, Log: pt.logger}); err != nil {
 		return err
@@ -178,6 +185,9 @@ func (n *node) openStores(ctx context.Context) (err error) {
 	if why := n.warehouse.Recreated(); why != "" {
 		pt.logger.Warn("the warehouse could not be opened and is made anew from the lake", "reason", why)
 	}
+	if err := n.openVersions(ctx, run); err != nil {
+		return err
+	}
 	if n.compute, err = duckdb.Open(ctx, duckdb.Options{Threads: 1, MemoryLimit: pt.speedMemory, Locked: true}); err != nil {
 		return fmt.Errorf("compute engine: %w", err)
 	}
@@ -186,16 +196,24 @@ func (n *node) openStores(ctx context.Context) (err error) {
 	}
 	cfg := speed.Config{DB: n.compute, Logger: pt.logger, Pressure: func() { n.batch.Poke() }}
 	for _, s := range n.project.Streams {
-		cfg.Streams = append(cfg.Streams, speed.StreamConfig{Schema: s.Schema, Plans: n.plansOf(s.Name)})
+		cfg.Streams = append(cfg.Streams, speed.StreamConfig{Schema: s.Schema, Plans: slices.DeleteFunc(slices.Clone(n.initial), func(p *view.Plan) bool { return p.Stream != s.Name })})
 	}
 	n.speed, err = speed.New(ctx, cfg)
 	return err
 }
 
+// plans gives the views as they answer now, by name.
+func (n *node) plans() []*view.Plan {
+	if n.speed == nil {
+		return n.initial
+	}
+	return slices.SortedFunc(maps.Values(n.speed.State().Definitions.Plans), func(a, b *view.Plan) int { return strings.Compare(a.Name, b.Name) })
+}
+
 // plansOf gives the views over the stream that have partial rows.
 func (n *node) plansOf(stream string) []*view.Plan {
 	var out []*view.Plan
-	for _, p := range n.project.Plans() {
+	for _, p := range n.plans() {
 		if p.Stream == stream && !p.Direct {
 			out = append(out, p)
 		}
@@ -387,6 +405,7 @@ func (n *node) becomeReady(ctx context.Context) {
 	}
 	n.ready.Store(true)
 	n.parts.logger.Info("ready", "took", time.Since(n.started).Round(time.Millisecond))
+	n.settleViews(ctx)
 }
 
 // ended is told when something that runs for ever has ended. If it was not told to,
@@ -460,7 +479,7 @@ func (n *node) kill() {
 		for _, pl := range n.pipelines {
 			pl.close()
 		}
-		for _, l := range []*lander{n.history, n.keyTable} {
+		for _, l := range []*lander{n.history, n.keyTable, n.versionsOf} {
 			if l != nil {
 				l.close()
 			}

@@ -12,6 +12,8 @@ import (
 	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/serving"
+	"github.com/tailwater/tailwater/speed"
+	"github.com/tailwater/tailwater/view"
 	"github.com/tailwater/tailwater/warehouse"
 )
 
@@ -103,6 +105,7 @@ func (n *node) Status(ctx context.Context) (any, error) {
 	marks := tx.Marks()
 	tx.Close()
 	streams, views, who := []streamStatus{}, []viewStatus{}, access.From(ctx)
+	state := n.speed.State()
 	for _, s := range n.project.Streams {
 		pl := n.pipelines[s.Name]
 		st := pl.status(marks)
@@ -110,12 +113,12 @@ func (n *node) Status(ctx context.Context) (any, error) {
 			streams = append(streams, st)
 		}
 		for _, p := range n.plansOf(s.Name) {
-			if !who.Sees(p.Name) {
-				continue
+			_, v := state.Of(p)
+			if v == nil || !who.Sees(p.Name) {
+				continue // nil: redefined this very moment
 			}
-			v := n.speed.State().Streams[s.Name].Views[p.Name]
 			vs := viewStatus{View: p.Name, Stream: s.Name, Version: p.Version, Applied: st.Applied,
-				Batched: marks[warehouse.ViewObject(p)][pl.source], SpeedRows: v.Rows(), Complete: n.complete(pl, p.Name, marks[warehouse.ViewObject(p)])}
+				Batched: marks[warehouse.ViewObject(p)][pl.source], SpeedRows: v.Rows(), Complete: complete(state, p, marks[warehouse.ViewObject(p)])}
 			for _, seg := range v.Segments {
 				vs.SpeedPieces += len(seg.Pieces)
 			}
@@ -126,14 +129,18 @@ func (n *node) Status(ctx context.Context) (any, error) {
 	return out, nil
 }
 
-// complete reports whether batch and speed tile everything through A.
-func (n *node) complete(pl *pipeline, view string, s event.Cut) bool {
-	st := n.speed.State().Streams[pl.schema.Stream]
-	ranges, _ := st.Views[view].After(s)
+// complete reports whether S and what the State holds of a view tile everything
+// through A.
+func complete(st *speed.State, p *view.Plan, s event.Cut) bool {
+	stream, v := st.Of(p)
+	if v == nil {
+		return false
+	}
+	ranges, _ := v.After(s)
 	for src, through := range s {
 		ranges = append(ranges, event.Range{Source: src, Through: through})
 	}
-	for src, m := range st.Marks {
+	for src, m := range stream.Marks {
 		holes, overlaps := event.Holes(event.Range{Source: src, After: m.Floor, Through: m.Applied}, ranges)
 		if len(holes)+len(overlaps) > 0 {
 			return false
@@ -223,6 +230,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	marks := tx.Marks()
 	tx.Close()
+	state := c.n.speed.State()
 	for name, pl := range c.n.pipelines {
 		st := pl.status(marks)
 		gauge(descPosition, float64(st.Head), name, "head")
@@ -235,7 +243,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(descEvents, prometheus.CounterValue, float64(v), name, outcome)
 		}
 		for _, p := range c.n.plansOf(name) {
-			gauge(descComplete, boolean(c.n.complete(pl, p.Name, marks[warehouse.ViewObject(p)])), p.Name)
+			gauge(descComplete, boolean(complete(state, p, marks[warehouse.ViewObject(p)])), p.Name)
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (k keyLogins) Authenticated(ctx context.Context, user string) (context.Cont
 func (n *node) relations(ctx context.Context) []postgres.Relation {
 	var out []postgres.Relation
 	views := map[string]postgres.Relation{}
-	for _, p := range n.project.Plans() {
+	for _, p := range n.plans() {
 		views[p.Name] = postgres.Relation{Comment: p.Description, Definition: p.SQL}
 	}
 	for _, name := range n.core.Tables(ctx) {

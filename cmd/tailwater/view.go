@@ -7,11 +7,68 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/tailwater/tailwater/batch"
 )
 
-// ViewCmd reads a view, or checks it against the raw events.
+// ViewCmd reads a view, checks it against the raw events, or lists its versions.
 type ViewCmd struct {
+	Show    ViewShowCmd    `cmd:"" default:"withargs" help:"Read a view, or check it against the raw events: what is done without a word."`
+	History ViewHistoryCmd `cmd:"" help:"List the versions that a view has had."`
+}
+
+// Help is shown by --help.
+func (c *ViewCmd) Help() string {
+	return `Examples:
+
+    tailwater view flights_hourly --limit 5
+    tailwater view history flights_hourly`
+}
+
+// ViewHistoryCmd lists the versions of a view.
+type ViewHistoryCmd struct {
+	Name string `arg:"" help:"The view." placeholder:"VIEW"`
+	JSON bool   `name:"json" help:"Print the versions as JSON, their SQL and examples of the difference with them."`
+	remote
+}
+
+// Help is shown by --help.
+func (c *ViewHistoryCmd) Help() string {
+	return `Example:
+
+    tailwater view history flights_hourly --json`
+}
+
+// Run prints the versions, oldest first.
+func (c *ViewHistoryCmd) Run(ctx context.Context, out *output) error {
+	var history struct {
+		Versions []batch.Version `json:"versions"`
+	}
+	body, err := c.getJSON(ctx, request{method: http.MethodGet, path: "/v1/views/" + url.PathEscape(c.Name) + "/history"}, &history)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		fmt.Fprintf(out.out, "%s\n", strings.TrimSpace(string(body)))
+		return nil
+	}
+	var rows [][]string
+	for _, v := range history.Versions {
+		row := []string{v.Version, v.Change, v.Applied.Format(time.RFC3339), printable(v.Cut.String()), "", "", "", ""}
+		if d := v.Difference; d != nil {
+			for i, n := range []int64{d.Rows, d.Added, d.Removed, d.Changed} {
+				row[4+i] = strconv.FormatInt(n, 10)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return writeTable(out.out, []string{"version", "change", "applied", "cut", "rows", "added", "removed", "changed"}, []bool{false, false, false, false, true, true, true, true}, rows)
+}
+
+// ViewShowCmd reads a view, or checks it against the raw events.
+type ViewShowCmd struct {
 	Name  string            `arg:"" help:"The view." placeholder:"VIEW"`
 	From  string            `help:"Windows that begin at this time or later." placeholder:"TIME"`
 	To    string            `help:"Windows that begin before this time." placeholder:"TIME"`
@@ -25,7 +82,7 @@ type ViewCmd struct {
 }
 
 // Help is shown by --help.
-func (c *ViewCmd) Help() string {
+func (c *ViewShowCmd) Help() string {
 	return `Rows go to standard output, what is known about them to standard error.
 
 Examples:
@@ -35,7 +92,7 @@ Examples:
 }
 
 // Run prints the view, or the result of its check.
-func (c *ViewCmd) Run(ctx context.Context, out *output) error {
+func (c *ViewShowCmd) Run(ctx context.Context, out *output) error {
 	path := "/v1/views/" + url.PathEscape(c.Name)
 	if c.Check {
 		return c.check(ctx, out, path+"/check")
@@ -64,7 +121,7 @@ func (c *ViewCmd) Run(ctx context.Context, out *output) error {
 	return c.show(out, resp, started)
 }
 
-func (c *ViewCmd) check(ctx context.Context, out *output, path string) error {
+func (c *ViewShowCmd) check(ctx context.Context, out *output, path string) error {
 	var check struct {
 		Difference *int64                 `json:"difference"`
 		Rows       int64                  `json:"rows"`
