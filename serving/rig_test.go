@@ -100,7 +100,7 @@ func newRig(t *testing.T) *rig {
 	must(t, err)
 	compute, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, Locked: true})
 	must(t, err)
-	r.engine, err = speed.New(ctx, speed.Config{DB: compute, Streams: []speed.StreamConfig{{Schema: paySchema(), Plans: r.kept()}}})
+	r.engine, err = speed.New(ctx, speed.Config{DB: compute, Streams: []speed.StreamConfig{{Schema: paySchema(), Plans: r.plans}}})
 	must(t, err)
 	must(t, r.engine.Begin(ctx, paySource, speed.Base{MaxTime: math.MinInt64}, nil))
 	gateDB, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, Locked: true})
