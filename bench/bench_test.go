@@ -36,7 +36,8 @@ var tinySizes = sizes{
 	queryRows: 20_000, queryFor: 200 * time.Millisecond,
 	users: 2, dashboardFor: 1500 * time.Millisecond, rawRows: 60_000, rawTimes: 2, transportRows: 20_000,
 	bombRows: 20_000, bombs: 3, bombsAlone: 300 * time.Millisecond,
-	restarts:   []int{20_000},
+	restarts:  []int{20_000},
+	manyViews: 10, manyRate: 20_000, liveGroups: 20_000,
 	memoryRate: 20_000, memoryEarly: 500 * time.Millisecond, memoryLate: time.Second, memoryBatch: time.Second,
 }
 
@@ -64,12 +65,13 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		"landing/dir", "landing/s3", "batch/incremental", "batch/rebuild", "freshness/10k/p50", "freshness/10k/p99",
 		"query/point/clients-1/p50", "query/point/clients-8/p99", "query/top20/clients-1/p50", "query/dashboard/p99",
 		"query/raw/count", "query/raw/newest", "query/raw/all", "transport/arrow", "transport/ndjson", "transport/csv", "transport/json", "postgres/text", "postgres/binary", "bombs/ingest/p99", "bombs/end", "restart/20k", "memory/20k",
+		"views/many/p50", "views/many/p99", "views/live/point", "views/live/memory", "views/hop",
 	} {
 		if r := got[name]; r.Value <= 0 || r.Unit == "" {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	for _, name := range []string{"ingest/alone/1000", "speed/1000/views-10", "landing/s3", "batch/rebuild", "freshness/10k/p50", "query/point/clients-1/p50", "query/dashboard/p50", "query/raw/key", "transport/arrow", "postgres/text"} {
+	for _, name := range []string{"ingest/alone/1000", "speed/1000/views-10", "landing/s3", "batch/rebuild", "freshness/10k/p50", "query/point/clients-1/p50", "query/dashboard/p50", "query/raw/key", "transport/arrow", "postgres/text", "views/many/p99", "views/live/point", "views/hop"} {
 		if r := got[name]; r.Ratio <= 0 || r.LimitIs == "" {
 			t.Errorf("%s has no limit: %+v", name, r)
 		}

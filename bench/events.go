@@ -9,6 +9,7 @@ import (
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/ingest"
+	"github.com/tailwater/tailwater/view"
 )
 
 // The stream of all measurements: payments in 12 columns. All rows have the same
@@ -52,19 +53,32 @@ func writeProject(dir string, ids, views bool) error {
 		stream = fmt.Sprintf(paymentsSQL, idLines)
 	}
 	files := map[string]string{"streams/payments.sql": stream, "tailwater.yaml": "# All settings are flags.\n"}
-	if views {
-		files["views/revenue.sql"], files["views/countries.sql"] = revenueSQL, countriesSQL
-	}
 	for name, text := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := writeFile(filepath.Join(dir, name), text); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	}
+	if !views {
+		return nil
+	}
+	return writeViews(dir, definitions(2))
+}
+
+// writeViews adds views to a project.
+func writeViews(dir string, defs []view.Definition) error {
+	for _, d := range defs {
+		if err := writeFile(filepath.Join(dir, "views", d.Name+".sql"), d.SQL); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func writeFile(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 // payments is the schema of the stream, as the project's file gives it.

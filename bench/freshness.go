@@ -52,7 +52,7 @@ func (b *bench) freshnessAt(ctx context.Context, name string, rate int) error {
 		return err
 	}
 	b.progress.say("%s", name)
-	f, err := b.probeFreshness(ctx, rate)
+	f, err := b.probeFreshness(ctx, rate, 2)
 	if err != nil {
 		return err
 	}
@@ -72,13 +72,17 @@ func (b *bench) freshnessAt(ctx context.Context, name string, rate int) error {
 	return nil
 }
 
-func (b *bench) probeFreshness(ctx context.Context, rate int) (f freshness, err error) {
+// probeFreshness probes a server with so many views.
+func (b *bench) probeFreshness(ctx context.Context, rate, views int) (f freshness, err error) {
 	dir, remove, err := b.scratch("freshness")
 	if err != nil {
 		return f, err
 	}
 	defer remove()
-	if err := writeProject(dir, true, true); err != nil {
+	if err := writeProject(dir, true, false); err != nil {
+		return f, err
+	}
+	if err := writeViews(dir, definitions(views)); err != nil {
 		return f, err
 	}
 	p, err := b.serve(ctx, dir, dir+"/data", "--land-age", "5s", "--batch-schedule", "@every "+b.sizes.batchEvery.String())

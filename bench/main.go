@@ -71,6 +71,7 @@ var measurements = []measurement{
 	{"speed", "events a second and core through the speed layer, by block and number of views", measureSpeed},
 	{"landing", "rows a second into a lake in a directory and on S3", measureLanding},
 	{"batch", "rows a second through a batch run, what is new and everything anew", measureBatch},
+	{"views", "many views, one of many groups, and kinds of windows and aggregates, each against the engine's own answer", measureViews},
 	{"freshness", "ms from sending an event to seeing it in a view, others sending beside", measureFreshness},
 	{"query", "ms of answers from views, of a dashboard's panels, others sending beside; and of SQL over the raw events", measureQuery},
 	{"transport", "rows a second of a long answer, by format", measureTransport},

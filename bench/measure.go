@@ -66,6 +66,9 @@ type sizes struct {
 
 	restarts []int // events after S
 
+	manyViews, manyRate int // views of one server, and events a second that it gets
+	liveGroups          int // of one view
+
 	memoryRate              int
 	memoryEarly, memoryLate time.Duration
 	memoryBatch             time.Duration
@@ -80,7 +83,8 @@ var fullSizes = sizes{
 	queryRows: 1_000_000, queryFor: 10 * time.Second,
 	users: 50, dashboardFor: 20 * time.Second, rawRows: 10_000_000, rawTimes: 9, transportRows: 1_000_000,
 	bombRows: 2_000_000, bombs: 1_000, bombsAlone: 20 * time.Second,
-	restarts:   []int{1_000_000, 10_000_000},
+	restarts:  []int{1_000_000, 10_000_000},
+	manyViews: 100, manyRate: 20_000, liveGroups: 1_000_000,
 	memoryRate: 20_000, memoryEarly: 2 * time.Minute, memoryLate: 10 * time.Minute, memoryBatch: time.Minute,
 }
 
@@ -93,7 +97,8 @@ var quickSizes = sizes{
 	queryRows: 1_000_000, queryFor: 1500 * time.Millisecond,
 	users: 50, dashboardFor: 4 * time.Second, rawRows: 1_000_000, rawTimes: 5, transportRows: 1_000_000,
 	bombRows: 500_000, bombs: 20, bombsAlone: 5 * time.Second,
-	restarts:   []int{100_000, 1_000_000},
+	restarts:  []int{100_000, 1_000_000},
+	manyViews: 100, manyRate: 20_000, liveGroups: 1_000_000,
 	memoryRate: 20_000, memoryEarly: 20 * time.Second, memoryLate: 60 * time.Second, memoryBatch: 10 * time.Second,
 }
 

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,13 +212,7 @@ func tell(seen []phase, p *process) string {
 // viewsOverLake gives the rows a second at which the engine alone computes the
 // views from what has landed.
 func viewsOverLake(ctx context.Context, dir string, ps []*view.Plan) (rate float64, err error) {
-	var files []string
-	err = filepath.WalkDir(filepath.Join(dir, "data", "lake", "payments"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".parquet") && !strings.Contains(path, "_delta_log") {
-			files = append(files, path)
-		}
-		return err
-	})
+	files, err := dataFiles(dir)
 	if err != nil {
 		return 0, err
 	}
