@@ -131,7 +131,7 @@ func (w *worker) compute(ctx context.Context, r event.Range, rows []duckdb.Batch
 		due[v.plan] = &computed{result: result{plan: v.plan}}
 	}
 	if len(rows) > 0 {
-		w.run(ctx, due)
+		w.run(ctx, rows, due)
 	}
 	var out []result
 	for _, c := range due {

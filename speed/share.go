@@ -11,12 +11,15 @@ import (
 	"github.com/tailwater/tailwater/view"
 )
 
-// lanesFrom is from how many statements on a stream's views are computed by two
-// lanes. Below it a micro-batch takes a millisecond or two, and the other
+// From so many statements on a stream's views have two lanes, and from so many events
+// on a micro-batch uses both. With fewer events two lanes were no faster, and the other
 // processor is better left to those who send and ask.
-const lanesFrom = 6
+const (
+	lanesFrom  = 6
+	eventsFrom = 5_000
+)
 
-// A lane is a connection with the statements that run on it in turn. Lanes run
+// A lane is a connection with the statements that run on it in turn. Lanes may run
 // side by side: they share nothing but the events.
 type lane struct {
 	conn     *duckdb.Conn
@@ -87,24 +90,27 @@ type computed struct {
 	err error
 }
 
-// run computes the views that are due over what w.events holds. Each lane writes to
-// the views of its own.
-func (w *worker) run(ctx context.Context, due map[*view.Plan]*computed) {
+// run computes the views that are due over the rows, which w.events holds. Each lane
+// writes to the views of its own.
+func (w *worker) run(ctx context.Context, rows []duckdb.Batch, due map[*view.Plan]*computed) {
 	lane := func(l *lane) {
 		for _, p := range l.partials {
 			p.run(ctx, l.conn, w.events.SQL(), due)
 		}
 	}
-	var others sync.WaitGroup
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	large := (&duckdb.Relation{Batches: rows}).Len() >= eventsFrom
 	for i, l := range w.lanes {
-		if i > 0 {
-			others.Go(func() { lane(l) })
+		if large && i > 0 {
+			beside.Go(func() { lane(l) })
 		}
 	}
-	if len(w.lanes) > 0 {
-		lane(w.lanes[0])
+	for i, l := range w.lanes {
+		if !large || i == 0 {
+			lane(l)
+		}
 	}
-	others.Wait()
 }
 
 func (p *partialWorker) run(ctx context.Context, conn *duckdb.Conn, events string, due map[*view.Plan]*computed) {

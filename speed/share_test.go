@@ -31,6 +31,7 @@ func TestManyViewsAnswerAsTheirSQLDoes(t *testing.T) {
 	for at := uint64(0); at < 45; at += 5 {
 		events = append(events, block(src, at, at+5, 40))
 	}
+	events = append(events, block(src, 45, 50, eventsFrom/5)) // by both lanes at once
 	b.apply(events...)
 	check(t, b.Compact(t.Context()))
 	for _, p := range b.plans {
