@@ -65,7 +65,7 @@ func TestEveryMeasurementRuns(t *testing.T) {
 		"landing/dir", "landing/s3", "batch/incremental", "batch/rebuild", "freshness/10k/p50", "freshness/10k/p99",
 		"query/point/clients-1/p50", "query/point/clients-8/p99", "query/top20/clients-1/p50", "query/dashboard/p99",
 		"query/raw/count", "query/raw/newest", "query/raw/all", "transport/arrow", "transport/ndjson", "transport/csv", "transport/json", "postgres/text", "postgres/binary", "bombs/ingest/p99", "bombs/end", "restart/20k", "memory/20k",
-		"views/many/p50", "views/many/p99", "views/live/point", "views/live/memory", "views/hop",
+		"views/many/p50", "views/many/p99", "views/live/point", "views/live/memory", "views/hop", "views/distinct", "views/distinct-approx", "views/median", "views/quantile-approx",
 	} {
 		if r := got[name]; r.Value <= 0 || r.Unit == "" {
 			t.Errorf("%s: %+v", name, r)
