@@ -38,7 +38,7 @@ func (p parts) template() template {
 func (p *Plan) sharing() string {
 	s := p.stmts.parts
 	if s.from == (template{}) {
-		return "the view " + p.Name
+		return fmt.Sprintf("%p", p) // with none: two versions of a view have one name
 	}
 	return strings.Join(append([]string{p.Stream, s.from.before, s.from.after}, slices.Sorted(slices.Values(s.group))...), "\x00")
 }

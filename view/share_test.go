@@ -100,3 +100,11 @@ func TestViewsShareOnlyWhatCountsTheSameEvents(t *testing.T) {
 		t.Errorf("%v, want %s", got, want)
 	}
 }
+
+func TestVersionsOfAViewWithSideRowsDoNotShare(t *testing.T) {
+	plans := planAll(t, []string{"SELECT k, count(DISTINCT n) AS c FROM trades GROUP BY k", "SELECT k, count(DISTINCT g) AS c FROM trades GROUP BY k"})
+	plans[1].Name = plans[0].Name
+	if shared := Share(plans); len(shared) != 2 || shared[1].PartialSQL("e") != plans[1].PartialSQL("e") {
+		t.Errorf("%d statements", len(shared))
+	}
+}
