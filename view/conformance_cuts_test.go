@@ -36,6 +36,7 @@ var windowCases = []windowCase{
 	{name: "day", call: "tumble(ts, 'day')", rows: dated("day", "UTC")},
 	{name: "day in Berlin", call: "tumble(ts, 'day')", timezone: "Europe/Berlin", rows: dated("day", "Europe/Berlin")},
 	{name: "day in New York", call: "tumble(ts, 'day')", timezone: "America/New_York", rows: dated("day", "America/New_York")},
+	{name: "day in Havana", call: "tumble(ts, 'day')", timezone: "America/Havana", rows: dated("day", "America/Havana")},
 	{name: "week on Lord Howe", call: "tumble(ts, 'week')", timezone: "Australia/Lord_Howe", rows: dated("week", "Australia/Lord_Howe")},
 	{name: "month in Kathmandu", call: "tumble(ts, 'month')", timezone: "Asia/Kathmandu", rows: dated("month", "Asia/Kathmandu")},
 	{name: "day in Monrovia", call: "tumble(ts, 'day')", timezone: "Africa/Monrovia", rows: dated("day", "Africa/Monrovia")},

@@ -84,6 +84,7 @@ var propertyViews = []string{
 	"SELECT mode(word) AS m, mode(g) FILTER (ok) AS mg, histogram(g) AS h, approx_quantile(x, 0.5) AS q, approx_count_distinct(word) AS d FROM trades",
 	"SELECT k, approx_count_distinct(n) AS d, count(DISTINCT CAST(word AS INTEGER)) AS i, mode(k || word) AS m FROM trades GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k",
 	"SELECT k, count(DISTINCT word) AS d, median(x) AS m, count(*) AS c, first(n) AS f, approx_quantile(n, 0.9) AS q FROM trades GROUP BY session(ts, INTERVAL '15 minutes'), k HAVING count(DISTINCT word) > 1",
+	"SELECT k, CAST({'lo': min(g), 'hi': max(g), 'who': k} AS VARCHAR) AS j, CAST(max({'n': g, 'w': word}.n) AS VARCHAR) AS m FROM trades GROUP BY k",
 	"SELECT k, g, count(DISTINCT k) AS dk, median(g) AS mg, sum(g) AS s, count(DISTINCT g + 1) AS d, mode(g) FILTER (g > 1) AS m, max(g) AS hi FROM trades GROUP BY k, g",
 }
 

@@ -324,7 +324,8 @@ func (r *resolver) resolve(n node, s scope) (node, error) {
 	inner := s
 	switch class(n) {
 	case "COLUMN_REF":
-		return r.name(n, s)
+		to, err := r.name(n, s)
+		return named(to, n), err
 	case "WINDOW":
 		if s.row || s.noWindows {
 			return nil, q.fail(n, "use QUALIFY", "window functions have no place here")
@@ -335,7 +336,7 @@ func (r *resolver) resolve(n node, s scope) (node, error) {
 			if s.row {
 				return nil, q.fail(n, "put the condition into HAVING, on window_start", "%s has no place here", name)
 			}
-			return column(n["query_location"], refStart), nil
+			return named(column(n["query_location"], refStart), n), nil
 		}
 		if err := q.checkCall(n, s); err != nil {
 			return nil, err

@@ -245,7 +245,7 @@ func (b *builder) selectInto(s *selection, having string, leaf func(node) (node,
 	var replace func(node) (node, error)
 	replace = func(n node) (node, error) {
 		if to, err := leaf(n); to != nil || err != nil {
-			return to, err
+			return named(to, n), err
 		}
 		return rewrite(n, replace)
 	}

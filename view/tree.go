@@ -54,6 +54,18 @@ func column(location any, parts ...string) node {
 	return node{"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": "", "query_location": location, "column_names": all}
 }
 
+// named gives a node that stands for another one the other's alias: in a struct it is
+// the name of a member.
+func named(to, n node) node {
+	alias := text(n, "alias")
+	if to == nil || alias == "" || text(to, "alias") == alias {
+		return to
+	}
+	to = maps.Clone(to)
+	to["alias"] = alias
+	return to
+}
+
 // members lists, by class, the members of a node that hold expressions. A
 // class that is not here has no place in a view.
 var members = map[string][]string{

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -234,7 +233,8 @@ func (b *builder) end(start, last string) string {
 	w := b.q.window
 	switch {
 	case w.Unit != "":
-		return w.midnight("(" + w.local(start) + " + " + w.step() + ")")
+		// Where a day has no midnight, it begins later than its date.
+		return w.midnight("(date_trunc('" + w.Unit + "', " + w.local(start) + ") + " + w.step() + ")")
 	case w.Kind == Session && w.Max > 0:
 		return "least(" + last + " + " + micros(w.Size) + ", " + start + " + " + micros(w.Max) + ")"
 	case w.Kind == Session:
@@ -364,6 +364,3 @@ func compose(outer, inner template) template {
 	}
 	return template{outer.before + "(FROM (" + inner.before, inner.after + ") AS _c)" + outer.after}
 }
-
-// mergedPane is the window's beginning in finish.
-func mergedPane() node { return column(json.Number("0"), relMerged, "pane") }
