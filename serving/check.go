@@ -34,14 +34,17 @@ type checked struct {
 
 func newChecked() *checked { return &checked{turn: make(chan struct{}, 1)} }
 
-// Check gives the last check of the view if it is not older than maxAge, else a
-// new one.
-func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*Check, error) {
-	plan := c.plan(ctx, name)
+// Check gives the last check of the view if it is not older than asked, else a
+// new one. One at an earlier cut is not remembered.
+func (c *Core) Check(ctx context.Context, r CheckRequest) (*Check, error) {
+	plan := c.plan(ctx, r.View)
 	if plan == nil {
-		return nil, c.noView(ctx, name)
+		return nil, c.noView(ctx, r.View)
 	}
-	kept, _ := c.checks.LoadOrStore(name, newChecked())
+	if err := c.mayWait(ctx, nil, r.At); err != nil {
+		return nil, err
+	}
+	kept, _ := c.checks.LoadOrStore(r.View, newChecked())
 	known := kept.(*checked)
 	select {
 	case known.turn <- struct{}{}:
@@ -49,28 +52,32 @@ func (c *Core) Check(ctx context.Context, name string, maxAge time.Duration) (*C
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if age := time.Since(known.at); known.plan == plan && age < maxAge {
+	if age := time.Since(known.at); known.plan == plan && age < r.MaxAge && r.At == nil {
 		again := *known.last
 		again.AgeMS = float64(age.Microseconds()) / 1000
 		again.Cut = c.known(ctx, again.Cut)
 		return &again, nil
 	}
-	check, plan, err := c.compare(ctx, name)
+	check, plan, err := c.compare(ctx, r.View, r.At)
 	if err != nil {
 		return nil, err
 	}
-	known.last, known.plan, known.at = check, plan, time.Now()
+	if r.At == nil {
+		known.last, known.plan, known.at = check, plan, time.Now()
+		c.parity.checked(check, known.at)
+	}
 	own := *check
 	own.Cut = c.known(ctx, own.Cut)
 	return &own, nil
 }
 
-// compare, of which the plan is the one that answered, compares a view's answer with its own SQL over the raw events, both at
-// the cut of one pin: the difference, which must be empty. Rows that differ in
+// compare compares a view's answer with its own SQL over the raw events, both at the
+// cut of one pin, and gives the plan that answered: the difference, which must be empty. Rows that differ in
 // nothing but doubles, and there by no more than rounding can (view.CheckedSQL),
-// are the same row.
-func (c *Core) compare(ctx context.Context, name string) (*Check, *view.Plan, error) {
-	p, err := c.query(ctx, nil)
+// are the same row. At a past cut the answer is what merge and finish make of
+// partial rows that are computed anew.
+func (c *Core) compare(ctx context.Context, name string, at event.Cut) (*Check, *view.Plan, error) {
+	p, err := c.query(ctx, at)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,23 +91,23 @@ func (c *Core) compare(ctx context.Context, name string) (*Check, *view.Plan, er
 }
 
 func (p *pin) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
-	start, name := time.Now(), plan.Name
+	start := time.Now()
 	answer, err := p.answer(ctx, plan, view.Filter{})
 	if err != nil {
 		return nil, err
 	}
-	events, err := p.events(ctx, p.state.Streams[plan.Stream], nil)
+	events, err := p.stream(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
 	if len(p.problems) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(p.problems, "; "))
 	}
-	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL(united(events...))))
+	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL(events)))
 	if err != nil {
 		return nil, p.failed(ctx, err)
 	}
-	check := &Check{View: name, Cut: p.cut, Missing: []json.RawMessage{}, Extra: []json.RawMessage{}}
+	check := &Check{View: plan.Name, Cut: p.cut, Missing: []json.RawMessage{}, Extra: []json.RawMessage{}}
 	extra, missing := check.sort(rel)
 	extra, missing = pairEqual(plan, extra, missing)
 	check.Difference = int64(len(extra) + len(missing))

@@ -88,6 +88,7 @@ type Core struct {
 	logger    *slog.Logger
 	live      *liveFeeds
 	checks    sync.Map // view → *checked
+	parity    *parity
 	shared    *shared
 	memory    *memoryWatch
 	turns     *turns
@@ -113,6 +114,7 @@ func NewCore(cfg CoreConfig) *Core {
 		c.references[r.Name] = r
 	}
 	c.turns = newTurns(func() any { return c.speed.State() })
+	c.parity = newParity()
 	c.gate = NewGate(cfg.GateDB, c)
 	return c
 }

@@ -191,14 +191,22 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, a *Answer, forma
 }
 
 func (s *server) check(w http.ResponseWriter, r *http.Request) error {
-	if err := noParameters(r, "timeout", "max_age"); err != nil {
+	if err := noParameters(r, "timeout", "max_age", "at"); err != nil {
 		return err
 	}
-	maxAge, err := parseDuration(r.URL.Query(), "max_age", 0, 0, time.Hour)
+	values := r.URL.Query()
+	at, err := parseCut(values.Get("at"))
 	if err != nil {
 		return err
 	}
-	c, err := s.q.Check(r.Context(), r.PathValue("view"), maxAge)
+	if at != nil && values.Has("max_age") {
+		return badParameter("max_age", "belongs to a check at the newest cut; one with at is always made anew")
+	}
+	maxAge, err := parseDuration(values, "max_age", 0, 0, time.Hour)
+	if err != nil {
+		return err
+	}
+	c, err := s.q.Check(r.Context(), CheckRequest{View: r.PathValue("view"), MaxAge: maxAge, At: at})
 	return reply(w)(c, err)
 }
 

@@ -157,11 +157,15 @@ func (f *fakeQueries) Live(_ context.Context, r LiveRequest) (*Subscription, err
 	return nil, notFound("view", r.Name, []string{"daily"})
 }
 
-func (f *fakeQueries) Check(_ context.Context, view string, maxAge time.Duration) (*Check, error) {
-	if view == "hole" {
+func (f *fakeQueries) Check(_ context.Context, r CheckRequest) (*Check, error) {
+	if r.View == "hole" {
 		return nil, fmt.Errorf("view hole: %w: payments/1/0(3,5] is in no layer", ErrIncomplete)
 	}
-	return &Check{View: view, Rows: 3, Cut: event.Cut{{Stream: "payments", Epoch: 1}: 9}, Missing: []json.RawMessage{json.RawMessage(`{"a":1}`)}, Difference: 1, ElapsedMS: 1.5}, nil
+	cut := event.Cut{{Stream: "payments", Epoch: 1}: 9}
+	if r.At != nil {
+		cut = r.At
+	}
+	return &Check{View: r.View, Rows: 3, Cut: cut, Missing: []json.RawMessage{json.RawMessage(`{"a":1}`)}, Difference: 1, ElapsedMS: 1.5}, nil
 }
 
 func (f *fakeQueries) Views(context.Context) (any, error)  { return []string{"daily"}, nil }

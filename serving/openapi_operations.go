@@ -81,7 +81,7 @@ var operations = []operation{
 		parameters: []parameter{paramView, paramFrom, paramTo, paramWhere, paramIsNull, paramNotNull,
 			{name: "every", schema: typed("string"), example: "250ms", description: "least time between two events, 50ms to 1m"}}},
 	{pattern: "GET /v1/views/{view}/check", summary: "A view against its own SQL over the raw events", answer: schemaRef("Check"), statuses: append([]int{404}, queryStatuses...),
-		parameters: []parameter{paramView, paramTimeout, {name: "max_age", schema: typed("string"), example: "10s", description: "an earlier comparison will do that is not older"}}},
+		parameters: []parameter{paramView, paramTimeout, paramAt, {name: "max_age", schema: typed("string"), example: "10s", description: "an earlier comparison will do that is not older; not with at"}}},
 	{pattern: "GET /v1/views/{view}/history", summary: "The versions that a view has had", answer: object{"type": "object", "required": []any{"versions"}, "properties": object{"versions": arrayOf(schemaRef("Version"))}},
 		parameters: []parameter{paramView}, statuses: []int{404, 503}},
 	{pattern: "GET /v1/sql", summary: "Rows of a SELECT, by URL", rows: true, statuses: append([]int{304}, queryStatuses...),

@@ -83,7 +83,7 @@ func TestAnswersChangeWithTheDefinitionAtOneCut(t *testing.T) {
 	if rows, count := get(), sql(); rows == wasRows || count == wasCount || strings.TrimSpace(count) != "0" {
 		t.Errorf("after the swap the answers are\n%s%s\nas before", rows, count)
 	}
-	check, err := r.Check(t.Context(), "positive", time.Hour)
+	check, err := r.Check(t.Context(), CheckRequest{View: "positive", MaxAge: time.Hour})
 	if err != nil || check.Difference != 0 {
 		t.Errorf("%+v, %v", check, err)
 	}
@@ -123,7 +123,7 @@ func TestARedefinitionIsComparedRowByRow(t *testing.T) {
 		t.Error("the cut moved with the swap")
 	}
 	for _, p := range r.plans {
-		check, err := r.Check(t.Context(), p.Name, 0)
+		check, err := r.Check(t.Context(), CheckRequest{View: p.Name})
 		if err != nil || check.Difference != 0 {
 			t.Errorf("%s: %+v, %v", p.Name, check, err)
 		}

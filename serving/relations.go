@@ -226,10 +226,13 @@ func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (strin
 	case plan.Direct:
 		split.Loose, err = p.stream(ctx, plan)
 	case p.atPast:
-		var events string
-		if events, err = p.stream(ctx, plan); err == nil {
-			split.Loose = "(" + plan.PartialSQL(events) + ") AS partials"
+		// One partial for each part, so that merge has something to do.
+		var parts []string
+		parts, err = p.relation(ctx, plan.Stream, nil)
+		for i := range parts {
+			parts[i] = plan.PartialSQL(united(parts[i]))
 		}
+		split.Loose = united(parts...)
 	default:
 		split, err = p.split(ctx, plan, f)
 	}

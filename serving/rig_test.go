@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -257,6 +258,11 @@ func (r *rig) sameAt(at event.Cut) {
 		must(r.t, err)
 		if got != want {
 			r.t.Fatalf("view %s at %s:\n%s\nits SQL over the events:\n%s", p.Name, at, got, want)
+		}
+		check, err := r.Check(r.t.Context(), CheckRequest{View: p.Name, At: at})
+		must(r.t, err)
+		if check.Difference != 0 || at != nil && !maps.Equal(check.Cut, at) {
+			r.t.Fatalf("the check of view %s at %s: %+v", p.Name, at, check)
 		}
 	}
 }

@@ -84,7 +84,10 @@ func TestAViewOfAnotherScopeIsLikeNone(t *testing.T) {
 			_, err := c.Live(ctx, LiveRequest{Name: name})
 			return err
 		},
-		"check": func(ctx context.Context, name string) error { _, err := c.Check(ctx, name, 0); return err },
+		"check": func(ctx context.Context, name string) error {
+			_, err := c.Check(ctx, CheckRequest{View: name})
+			return err
+		},
 	} {
 		hidden, absent := ask(ctx, "daily"), ask(ctx, "absent")
 		if !errors.Is(hidden, ErrNotFound) || strings.ReplaceAll(hidden.Error(), "daily", "absent") != absent.Error() {

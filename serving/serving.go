@@ -82,6 +82,15 @@ type SQLRequest struct {
 	Timeout time.Duration
 }
 
+// A CheckRequest asks to compare a view with its own SQL over the raw events.
+type CheckRequest struct {
+	View string
+	// MaxAge is how old an earlier comparison may be that will do as well.
+	MaxAge time.Duration
+	// At is as for a view; an earlier comparison then never does.
+	At event.Cut
+}
+
 // A Check is what comparing a view's answer with the same SQL over the raw
 // events at one cut came to. Difference counts rows that only one side has.
 type Check struct {
@@ -110,8 +119,8 @@ type Queries interface {
 	// Prepare tells what a statement needs and gives, without running it.
 	Prepare(ctx context.Context, sql string) (*Prepared, error)
 	// Check compares a view with its own SQL over the raw events at one cut, or
-	// gives an earlier comparison that is not older than maxAge.
-	Check(ctx context.Context, view string, maxAge time.Duration) (*Check, error)
+	// gives an earlier comparison that is not older than asked.
+	Check(ctx context.Context, r CheckRequest) (*Check, error)
 	// Live follows a view. The caller closes the subscription.
 	Live(ctx context.Context, r LiveRequest) (*Subscription, error)
 	// Status tells operators how far every layer is; it answers before Ready.

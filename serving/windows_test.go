@@ -23,7 +23,7 @@ func TestWindowsAreExactOnAllLayers(t *testing.T) {
 	same := func() {
 		t.Helper()
 		for _, p := range r.plans {
-			c, err := r.Check(t.Context(), p.Name, 0)
+			c, err := r.Check(t.Context(), CheckRequest{View: p.Name})
 			must(t, err)
 			if c.Difference != 0 {
 				t.Fatalf("%s at %s: missing %s, extra %s", p.Name, c.Cut, c.Missing, c.Extra)

@@ -151,7 +151,13 @@ func TestCheckFailsUnlessTheDifferenceIsZero(t *testing.T) {
 	if code != 0 || out != "difference: 0\n" || !strings.HasPrefix(last(), "GET /v1/views/v/check ") || !strings.Contains(err, "3 rows") {
 		t.Errorf("%d %s %s", code, out, err)
 	}
+	if code, _, err := runCLI(t, "", "view", "v", "--check", "--at", "s/1/0:7", "--url", url); code != 0 || !strings.HasPrefix(last(), "GET /v1/views/v/check?at=s%2F1%2F0%3A7 ") {
+		t.Errorf("%d %s %s", code, last(), err)
+	}
 	url, _ = serveText(t, nil, `{"view":"v","difference":2,"rows":3,"missing":[{"n":1}],"extra":[{"n":2}]}`)
+	if code, _, err := runCLI(t, "", "view", "v", "--check", "--at", "s/1/0:7", "--url", url); code != exitFailure || !strings.Contains(err, "at s/1/0:7") {
+		t.Errorf("%d %s", code, err)
+	}
 	code, out, err = runCLI(t, "", "view", "v", "--check", "--url", url)
 	mustContain(t, "check", out, "difference: 2", `missing  {"n":1}`, `extra    {"n":2}`)
 	if code != exitFailure || !strings.Contains(err, "--rebuild") {

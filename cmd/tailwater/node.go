@@ -47,6 +47,7 @@ type parts struct {
 	speedMemory      string
 	maxMemory        int64         // 0: as much as the machine bears
 	schedule         cron.Schedule // nil: batch runs on demand only
+	checks           cron.Schedule // nil: views are compared on demand only
 	auth             bool          // requests show keys
 	adminKey         string        // the first of them; empty if the lake has others
 	logger           *slog.Logger
@@ -142,6 +143,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 		pl.start(run)
 	}
 	n.running.Go(func() { n.batch.Loop(run, pt.schedule) })
+	n.running.Go(func() { n.core.CheckLoop(run, pt.checks) })
 	n.running.Go(func() { n.becomeReady(run) })
 	return n, nil
 }

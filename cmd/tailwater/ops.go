@@ -88,6 +88,22 @@ type viewStatus struct {
 	Complete    bool   `json:"complete"`
 	SpeedRows   int    `json:"speed_rows"`
 	SpeedPieces int    `json:"speed_pieces"`
+	// Difference is what the last parity check found; CheckError why the last one on
+	// the schedule could not be made.
+	Difference *int64     `json:"difference"`
+	CheckedAt  *time.Time `json:"checked_at"`
+	CheckError string     `json:"check_error,omitempty"`
+}
+
+// checked adds what the view's parity checks came to.
+func (v *viewStatus) checked(known serving.Parity) {
+	if !known.Checked.IsZero() {
+		at := known.Checked.UTC()
+		v.Difference, v.CheckedAt = &known.Difference, &at
+	}
+	if known.Err != nil {
+		v.CheckError = known.Err.Error()
+	}
 }
 
 // Status tells where everything stands. It answers while the node recovers.
@@ -122,6 +138,7 @@ func (n *node) Status(ctx context.Context) (any, error) {
 			for _, seg := range v.Segments {
 				vs.SpeedPieces += len(seg.Pieces)
 			}
+			vs.checked(n.core.Parity(p.Name))
 			views = append(views, vs)
 		}
 	}

@@ -180,6 +180,10 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 	if err != nil {
 		return parts{}, err
 	}
+	checks, _, err := config.Schedule(s.CheckSchedule)
+	if err != nil {
+		return parts{}, err
+	}
 	bucket, err := lake.OpenBucket(ctx, s.Lake, lake.S3Options{
 		Endpoint: s.S3.Endpoint, Region: s.S3.Region, AccessKey: s.S3.AccessKey, SecretKey: s.S3.SecretKey, Insecure: s.S3.Insecure,
 	})
@@ -200,7 +204,7 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 		},
 		bucket: bucket, cacheDir: filepath.Join(s.Data, "cache"), spoolDir: filepath.Join(s.Data, "spool"),
 		warehousePath: filepath.Join(s.Data, "warehouse", "warehouse.duckdb"),
-		landBytes:     int64(s.LandBytes), landAge: s.LandAge, schedule: schedule,
+		landBytes:     int64(s.LandBytes), landAge: s.LandAge, schedule: schedule, checks: checks,
 		warehouseMemory: s.WarehouseMemory.String(), warehouseThreads: s.WarehouseThreads, speedMemory: s.SpeedMemory.String(), maxMemory: int64(s.MaxMemory),
 		auth: s.Auth == config.AuthKeys, adminKey: s.AdminKey, logger: logger,
 	}
@@ -216,7 +220,7 @@ func (n *node) handler(s config.Settings, queries []serving.NamedQuery, audit se
 	guard := serving.NewGuard(serving.GuardConfig{Keys: n.keys, Audit: audit, Hosts: s.Hosts(), Log: logger})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(more...)
-	metrics.MustRegister(collector{n}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.MustRegister(collector{n}, n.core.ParityMetrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	targets := map[string]ingest.Target{}
 	for name, pl := range n.pipelines {
 		targets[name] = ingest.Target{Schema: pl.schema, Publisher: pl}

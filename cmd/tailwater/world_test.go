@@ -620,7 +620,7 @@ func (w *world) doubles() any {
 func (w *world) check() {
 	w.t.Helper()
 	for name := range worldViews {
-		c, err := w.node.core.Check(w.t.Context(), name, 0)
+		c, err := w.node.core.Check(w.t.Context(), serving.CheckRequest{View: name})
 		if err != nil {
 			w.fatalf("check %s: %v", name, err)
 		}

@@ -54,7 +54,8 @@ func Variables() kong.Option {
 // Embedded is the value of Settings.NATS that runs the log in the server itself.
 const Embedded = "embedded"
 
-// Off is the value of Settings.BatchSchedule that leaves batch runs to demand.
+// Off is the value of Settings.BatchSchedule and CheckSchedule that leaves batch runs
+// and checks to demand.
 const Off = "off"
 
 // AuthKeys is the value of Settings.Auth with which every request shows a key.
@@ -96,6 +97,10 @@ type Settings struct {
 
 	// Every minute is the finest that cron can say; a run without news costs milliseconds.
 	BatchSchedule string `help:"When batch runs start: five cron fields (UTC), @every 30s, or off." default:"* * * * *" placeholder:"CRON" group:"Batch"`
+
+	// An hour: a check reads every event of the view's stream, and a difference is a
+	// fault that has been there for a while.
+	CheckSchedule string `help:"When all views are compared with their SQL over the raw events, one after the other: as batch-schedule, or off." default:"@every 1h" placeholder:"CRON" group:"Batch"`
 
 	// 1 GB lets a small machine run; aggregation spills to the data directory beyond it.
 	WarehouseMemory Size `help:"Memory of the warehouse engine, for batch runs and queries together." default:"1GB" placeholder:"SIZE" group:"Engines"`
@@ -223,6 +228,9 @@ func (s *Settings) Validate() error {
 	if _, _, err := Schedule(s.BatchSchedule); err != nil {
 		bad("batch-schedule", "%w", err)
 	}
+	if _, _, err := Schedule(s.CheckSchedule); err != nil {
+		bad("check-schedule", "%w", err)
+	}
 	s.validateAccess(bad)
 	s.validateLake(bad)
 	s.validateSizes(bad)
@@ -328,7 +336,7 @@ func (s *Settings) Bucket() (bucket, prefix string) {
 	return bucket, strings.Trim(prefix, "/")
 }
 
-// Schedule parses a batch schedule: five cron fields in UTC, or a descriptor
+// Schedule parses a schedule: five cron fields in UTC, or a descriptor
 // such as "@every 30s" or "@hourly". on is false, and the schedule nil, for "off".
 func Schedule(text string) (schedule cron.Schedule, on bool, err error) {
 	if text == Off {
