@@ -13,6 +13,7 @@ import (
 var (
 	streamAnnotations = []string{"time", "time-format", "id", "dedup-window"}
 	viewAnnotations   = []string{"description", "bounds", "timezone"}
+	macroAnnotations  = []string{"description"}
 	queryAnnotations  = []string{"description", "param"}
 )
 

@@ -1,8 +1,9 @@
 // Package project reads a user's project: a folder in which streams/*.sql holds
 // one CREATE TABLE a file, and views/*.sql and queries/*.sql one SELECT a file;
-// reference/*.csv and *.parquet are small tables to join. What a file is called is
-// what the stream, view, query or table is called. Options are annotation comments
-// at the top of a file:
+// macros/*.sql are functions for both, one CREATE MACRO a file; reference/*.csv and
+// *.parquet are small tables to join. What a file is called is what the stream, view,
+// query, macro or table is called. Options are annotation comments at the top of a
+// file:
 //
 //	-- time: ts
 //	-- time-format: %Y/%m/%d %H:%M
@@ -26,6 +27,7 @@ import (
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/config"
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/internal/macro"
 	"github.com/tailwater/tailwater/view"
 )
 
@@ -51,6 +53,9 @@ type Project struct {
 	// References are the tables that queries join, by name.
 	References []*Reference
 	Queries    []*Query // by name
+	Macros     []*Macro // by name
+	// MacroSet is the macros, for whoever reads SQL; nil if there are none.
+	MacroSet *macro.Set
 }
 
 // A Stream is a stream's schema and where it was read.
@@ -99,7 +104,11 @@ func Load(ctx context.Context, dir string, planner *view.Planner) (*Project, err
 	if err := l.loadReferences(ctx, dir); err != nil {
 		return nil, err
 	}
-	l.names = map[string]string{} // queries are no tables
+	l.names = map[string]string{} // macros are no tables
+	if err := l.loadMacros(ctx, l.readDir(dir, MacrosDir)); err != nil {
+		return nil, err
+	}
+	l.names = map[string]string{} // nor are queries
 	l.loadQueries(l.readDir(dir, QueriesDir))
 	if err := l.loadStreams(ctx, streams); err != nil {
 		return nil, err
@@ -271,7 +280,7 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 			l.problems = append(l.problems, problems...)
 			continue // whatever the planner said would follow from the stream's problem
 		}
-		plan, problems, err := planView(ctx, planner, src, schemas)
+		plan, problems, err := planView(ctx, planner, src, schemas, l.project.MacroSet)
 		l.problems = append(l.problems, problems...)
 		var wrong *view.Error
 		switch {
@@ -288,16 +297,16 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 }
 
 // planView plans the view of a file.
-func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema) (*view.Plan, Problems, error) {
+func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema, macros *macro.Set) (*view.Plan, Problems, error) {
 	notes, problems := readAnnotations(src, viewAnnotations)
 	plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
-		Bounds: notes.text("bounds"), Timezone: notes.text("timezone")}, schemas)
+		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Macros: macros}, schemas)
 	return plan, problems, err
 }
 
 // PlanView plans a view from the text that its file once had: Plan.SQL of then.
 func (p *Project) PlanView(ctx context.Context, planner *view.Planner, name, file, text string) (*view.Plan, error) {
-	plan, problems, err := planView(ctx, planner, source{file: file, name: name, text: text}, p.Schemas())
+	plan, problems, err := planView(ctx, planner, source{file: file, name: name, text: text}, p.Schemas(), p.MacroSet)
 	if err == nil && len(problems) > 0 {
 		err = problems
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/access"
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/internal/macro"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/speed"
 	"github.com/tailwater/tailwater/view"
@@ -53,6 +54,8 @@ type CoreConfig struct {
 	Plans []*view.Plan
 	// References are the project's own tables.
 	References []Reference
+	// Macros are the project's own; nil if there are none.
+	Macros *macro.Set
 	// GateDB is an in-memory engine that holds no data: the gate's connections
 	// come from it.
 	GateDB     *duckdb.DB
@@ -116,6 +119,7 @@ func NewCore(cfg CoreConfig) *Core {
 	c.turns = newTurns(func() any { return c.speed.State() })
 	c.parity = newParity()
 	c.gate = NewGate(cfg.GateDB, c)
+	c.gate.macros = cfg.Macros
 	return c
 }
 

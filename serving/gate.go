@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/internal/macro"
 	"github.com/tailwater/tailwater/lake"
 )
 
@@ -40,6 +41,7 @@ type Gate struct {
 	catalog Catalog
 	now     func() time.Time // bounds series that end at now()
 	more    map[string]bool  // see Allow
+	macros  *macro.Set       // of the project
 
 	templates sync.Map // of expressions and queries that the Gate puts in: text → tree
 }
@@ -109,6 +111,9 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	statements := duckdb.Statements(tree)
 	if len(statements) != 1 {
 		return nil, &Refusal{Code: "one_statement", Message: fmt.Sprintf("exactly one statement is expected, not %d", len(statements)), Hint: "send them one by one"}
+	}
+	if err := g.expandMacros(ctx, sql, statements[0]); err != nil {
+		return nil, err
 	}
 	w := newWalker(g, sql, g.catalog.Tables(ctx), g.now())
 	w.more = g.more

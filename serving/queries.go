@@ -38,7 +38,7 @@ func BindQueries(ctx context.Context, p *project.Project) ([]NamedQuery, project
 	for _, r := range p.References {
 		references = append(references, Reference{Name: r.Name, Version: r.Version, Rows: r.Rows})
 	}
-	core := NewCore(CoreConfig{Streams: streams, Plans: p.Plans(), References: references, GateDB: db})
+	core := NewCore(CoreConfig{Streams: streams, Plans: p.Plans(), References: references, Macros: p.MacroSet, GateDB: db})
 	defer core.StopLive()
 	var out []NamedQuery
 	var problems project.Problems

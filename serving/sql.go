@@ -129,7 +129,11 @@ func (c *Core) ownError(ctx context.Context, sql string) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.Exec(ctx, c.emptyTables(ctx)); err != nil {
+	macros, err := c.gate.temporaryMacros(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := conn.Exec(ctx, c.emptyTables(ctx)+macros); err != nil {
 		return err
 	}
 	stmt, err := conn.Prepare(ctx, sql)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
+	"github.com/tailwater/tailwater/internal/macro"
 )
 
 // A Definition is a view as its author wrote it.
@@ -41,6 +42,8 @@ type Definition struct {
 	// Timezone is that of windows of the calendar, such as "Europe/Berlin"; UTC if it
 	// is empty.
 	Timezone string
+	// Macros are those that SQL may call; nil if there are none.
+	Macros *macro.Set
 }
 
 // A Window says how the time axis is cut. All lengths are whole microseconds.
@@ -243,6 +246,9 @@ func (p *Planner) Plan(ctx context.Context, def Definition, schemas map[string]*
 func (s session) plan(def Definition, schemas map[string]*event.Schema, fingerprint string) (*Plan, error) {
 	root, err := s.parseDefinition(def)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.expandMacros(def, root); err != nil {
 		return nil, err
 	}
 	q, err := s.normalise(def, root, schemas)

@@ -110,6 +110,8 @@ const readmeHead = `# %s
   and the column by which duplicates are dropped (` + "`-- id: key`" + `).
 - views/ has one SELECT over one stream a file, with tumble(time, INTERVAL …) for
   windows. Its answer is exact at every moment, over history and the newest events.
+- macros/ has functions of your own, for views and queries: one
+  CREATE MACRO a file.
 - queries/ has one SELECT a file, with parameters (` + "`-- param: country VARCHAR`" + `):
   each is an address, /v1/queries/NAME?country=DE.
 

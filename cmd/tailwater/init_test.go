@@ -133,3 +133,22 @@ func TestValidateReportsSettingsStreamsAndFormats(t *testing.T) {
 		t.Errorf("%d %s %v", code, out, err)
 	}
 }
+
+func TestValidateListsMacros(t *testing.T) {
+	dir := writeFiles(t, map[string]string{
+		"streams/a.sql":  "CREATE TABLE a (x BIGINT)",
+		"views/v.sql":    "SELECT spread(x) AS s FROM a",
+		"macros/net.sql": "-- description: Without VAT\nCREATE MACRO net(x, rate := 0.19) AS x / (1 + rate)", "macros/spread.sql": "CREATE MACRO spread(x) AS max(net(x)) - min(x)",
+		"queries/q.sql": "SELECT net(x) FROM a",
+	})
+	code, out, err := runCLI(t, "", "validate", dir)
+	mustContain(t, "validate", out, "macro net(x, rate := …)  (macros/net.sql)", "  Without VAT", "macro spread(x)")
+	if code != 0 {
+		t.Error(err)
+	}
+	code, out, _ = runCLI(t, "", "validate", dir, "--json")
+	mustContain(t, "validate --json", out, `"macro": "net"`, `"usage": "net(x, rate := …)"`)
+	if code != 0 {
+		t.Error(out)
+	}
+}

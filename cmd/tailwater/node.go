@@ -135,7 +135,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 		}
 	}
 	n.core = serving.NewCore(serving.CoreConfig{
-		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), References: references(p), GateDB: n.gate, Operations: n, Logger: pt.logger,
+		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), References: references(p), Macros: p.MacroSet, GateDB: n.gate, Operations: n, Logger: pt.logger,
 		MemoryLimit: memoryLimit(pt.maxMemory), Resident: resident,
 	})
 	n.say("applying the log")

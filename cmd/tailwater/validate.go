@@ -114,6 +114,12 @@ func writeProject(out *output, p *project.Project) {
 			fmt.Fprintf(out.out, "  %s %s\n", printable(c.Name), c.Type)
 		}
 	}
+	for _, m := range p.Macros {
+		fmt.Fprintf(out.out, "macro %s  (%s)\n", printable(m.Usage), m.File)
+		if m.Description != "" {
+			fmt.Fprintf(out.out, "  %s\n", printable(m.Description))
+		}
+	}
 	for _, q := range p.Queries {
 		fmt.Fprintf(out.out, "query %s  (%s)\n", q.Name, q.File)
 		if q.Description != "" {
@@ -219,6 +225,12 @@ type (
 		Version     string       `json:"version"`
 		Columns     []columnJSON `json:"columns"`
 	}
+	macroJSON struct {
+		Macro       string `json:"macro"`
+		File        string `json:"file"`
+		Usage       string `json:"usage"`
+		Description string `json:"description,omitempty"`
+	}
 	queryJSON struct {
 		Query       string       `json:"query"`
 		File        string       `json:"file"`
@@ -234,6 +246,7 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 		Views      []viewJSON       `json:"views,omitempty"`
 		References []referenceJSON  `json:"references,omitempty"`
 		Queries    []queryJSON      `json:"queries,omitempty"`
+		Macros     []macroJSON      `json:"macros,omitempty"`
 		Problems   project.Problems `json:"problems,omitempty"`
 	}{OK: len(problems) == 0, Problems: problems}
 	if p != nil {
@@ -259,6 +272,9 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 		}
 	}
 	if p != nil {
+		for _, m := range p.Macros {
+			result.Macros = append(result.Macros, macroJSON{m.Name, m.File, m.Usage, m.Description})
+		}
 		for _, r := range p.References {
 			result.References = append(result.References, referenceJSON{r.Name, r.File, r.Version, r.Rows.Len(), columnsJSON(r.Rows.Columns)})
 		}
