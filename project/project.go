@@ -1,7 +1,7 @@
 // Package project reads a user's project: a folder in which streams/*.sql holds
 // one CREATE TABLE a file, and views/*.sql and queries/*.sql one SELECT a file;
-// macros/*.sql are functions for both, one CREATE MACRO a file; reference/*.csv and
-// *.parquet are small tables to join. What a file is called is what the stream, view,
+// macros/*.sql are functions for both, one CREATE MACRO a file; reference/*.csv,
+// *.parquet and *.sql are small tables to join. What a file is called is what the stream, view,
 // query, macro or table is called. Options are annotation comments at the top of a
 // file:
 //

@@ -15,7 +15,8 @@ import (
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
-// ReferenceDir holds the project's reference tables: reference/NAME.csv or .parquet.
+// ReferenceDir holds the project's reference tables: reference/NAME.csv, .parquet, or
+// .sql, a SELECT over the others.
 const ReferenceDir = "reference"
 
 // referenceBytesMax bounds a file: its rows are held in memory.
@@ -26,8 +27,11 @@ const referenceBytesMax = 64 << 20
 type Reference struct {
 	Name string
 	File string // relative to the project's folder, with slashes
-	// Version is the SHA-256 of the file, its first 16 hexadecimal digits: another
-	// content is another version.
+	// SQL, unless empty, computes the table from others. Whether the engine takes it is
+	// for serving to say, which has the gate and sets Version and Rows.
+	SQL string
+	// Version is the SHA-256 of the file, or of the rows that were computed, its first
+	// 16 hexadecimal digits: another content is another version.
 	Version string
 	Rows    *duckdb.Relation
 }
@@ -54,11 +58,20 @@ func (l *loader) loadReferences(ctx context.Context, dir string) error {
 	for _, e := range entries {
 		extension := filepath.Ext(e.Name())
 		base := strings.TrimSuffix(e.Name(), extension)
-		if e.IsDir() || strings.HasPrefix(base, ".") || extension != ".csv" && extension != ".parquet" {
+		if e.IsDir() || strings.HasPrefix(base, ".") || extension != ".csv" && extension != ".parquet" && extension != ".sql" {
 			continue
 		}
 		file := ReferenceDir + "/" + e.Name()
 		if !l.claim(base, file) {
+			continue
+		}
+		if extension == ".sql" {
+			text, err := readFile(filepath.Join(absolute, e.Name()))
+			if err != nil || strings.TrimSpace(text) == "" {
+				l.problem(file, place{}, textOfError(err, "the file is empty"), "write one SELECT over other reference tables into it")
+				continue
+			}
+			l.project.References = append(l.project.References, &Reference{Name: base, File: file, SQL: text})
 			continue
 		}
 		r, err := readReference(ctx, db, filepath.Join(absolute, e.Name()))
@@ -78,6 +91,14 @@ func (l *loader) loadReferences(ctx context.Context, dir string) error {
 	}
 	slices.SortFunc(l.project.References, func(a, b *Reference) int { return strings.Compare(a.Name, b.Name) })
 	return nil
+}
+
+// textOfError gives an error's text, or else another.
+func textOfError(err error, otherwise string) string {
+	if err != nil {
+		return err.Error()
+	}
+	return otherwise
 }
 
 // readReference reads a file. CSV has a header; its types are the engine's guess, of

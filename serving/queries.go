@@ -19,9 +19,13 @@ type NamedQuery struct {
 	Tables  []string       // that it reads
 }
 
-// BindQueries passes a project's queries through the gate and binds them over empty
-// tables. What is wrong with them comes back as problems.
+// BindQueries computes the project's reference tables that are SQL, in place, passes
+// its queries through the gate and binds them over empty tables. What is wrong with
+// them comes back as problems.
 func BindQueries(ctx context.Context, p *project.Project) ([]NamedQuery, project.Problems, error) {
+	if wrong, err := computeReferences(ctx, p); err != nil || len(wrong) > 0 {
+		return nil, wrong, err
+	}
 	if len(p.Queries) == 0 {
 		return nil, nil, nil
 	}

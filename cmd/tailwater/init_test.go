@@ -134,15 +134,15 @@ func TestValidateReportsSettingsStreamsAndFormats(t *testing.T) {
 	}
 }
 
-func TestValidateListsMacros(t *testing.T) {
+func TestValidateListsMacrosAndReferenceTables(t *testing.T) {
 	dir := writeFiles(t, map[string]string{
 		"streams/a.sql":  "CREATE TABLE a (x BIGINT)",
 		"views/v.sql":    "SELECT spread(x) AS s FROM a",
 		"macros/net.sql": "-- description: Without VAT\nCREATE MACRO net(x, rate := 0.19) AS x / (1 + rate)", "macros/spread.sql": "CREATE MACRO spread(x) AS max(net(x)) - min(x)",
-		"queries/q.sql": "SELECT net(x) FROM a",
+		"queries/q.sql": "SELECT net(x) FROM a JOIN doubled USING (x)", "reference/few.csv": "x\n1\n2\n", "reference/doubled.sql": "SELECT x * 2 AS x FROM few",
 	})
 	code, out, err := runCLI(t, "", "validate", dir)
-	mustContain(t, "validate", out, "macro net(x, rate := …)  (macros/net.sql)", "  Without VAT", "macro spread(x)")
+	mustContain(t, "validate", out, "macro net(x, rate := …)  (macros/net.sql)", "  Without VAT", "macro spread(x)", "reference table doubled  (reference/doubled.sql)  version ", ", 2 rows")
 	if code != 0 {
 		t.Error(err)
 	}
