@@ -54,6 +54,10 @@ func TestAViewIsPlannedWithItsMacrosWrittenOut(t *testing.T) {
 	if v.Output[1].Name != "per(paid(net(amount)), count_star())" && v.Output[1].Name != "per(paid(net(amount)), count(*))" || v.SQL != called {
 		t.Errorf("column %q", v.Output[1].Name)
 	}
+	const calledOver, writtenOver = "SELECT ts, net(amount) AS n FROM sales WHERE net(amount) > 1", "SELECT ts, amount / (1 + 1e-1) AS n FROM sales WHERE amount / (1 + 1e-1) > 1"
+	if v, w := view(macros, calledOver), view(nil, writtenOver); v.Version != w.Version || v.PlainSQL("e") != w.PlainSQL("e") || !v.Direct {
+		t.Errorf("over the stream: %s\nwritten out: %s", v.PlainSQL("e"), w.PlainSQL("e"))
+	}
 	macros["macros/net.sql"] = "CREATE MACRO net(amount, rate := 2e-1) AS amount / (1 + rate)"
 	if view(macros, called).Version == v.Version {
 		t.Error("another macro, and the same version")

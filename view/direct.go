@@ -60,7 +60,10 @@ func (s session) overStream(def Definition, schemas map[string]*event.Schema, fi
 		return nil, refused
 	}
 	root := sub(statements[0].(node), "node")
-	castDoubles(root)
+	castDoubles(root) // the macros' are cast already
+	if err := s.expandMacros(def, root); err != nil {
+		return nil, err
+	}
 	r := &reader{def: def, schemas: schemas}
 	r.read(root, nil)
 	switch {

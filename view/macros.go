@@ -12,7 +12,9 @@ func (s session) expandMacros(def Definition, root node) error {
 	err := def.Macros.Expand(s.ctx, s.conn, root)
 	var wrong *macro.Error
 	if errors.As(err, &wrong) {
-		return def.errorAt(wrong.Offset, wrong.Hint, wrong.Message)
+		refused := def.errorAt(wrong.Offset, wrong.Hint, wrong.Message)
+		refused.final = true
+		return refused
 	}
 	return err
 }
