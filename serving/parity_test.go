@@ -36,7 +36,9 @@ func (r *rig) distort(name, sql string) {
 	defer planner.Close()
 	plan, err := planner.Plan(r.t.Context(), view.Definition{Name: name, SQL: sql}, map[string]*event.Schema{"pay": paySchema()})
 	must(r.t, err)
-	r.engine.State().Definitions.Plans[name] = plan
+	plans := r.engine.State().Definitions.Plans
+	plan.Version = plans[name].Version // by which the layers find what they hold
+	plans[name] = plan
 }
 
 func TestTheScheduleFindsAViewThatDiffersFromItsSQL(t *testing.T) {
