@@ -280,7 +280,7 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 			l.problems = append(l.problems, problems...)
 			continue // whatever the planner said would follow from the stream's problem
 		}
-		plan, problems, err := planView(ctx, planner, src, schemas, l.project.MacroSet)
+		plan, problems, err := planView(ctx, planner, src, schemas, l.project.MacroSet, l.project.referenceColumns())
 		l.problems = append(l.problems, problems...)
 		var wrong *view.Error
 		switch {
@@ -297,16 +297,28 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 }
 
 // planView plans the view of a file.
-func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema, macros *macro.Set) (*view.Plan, Problems, error) {
+func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema, macros *macro.Set, references map[string][]event.Column) (*view.Plan, Problems, error) {
 	notes, problems := readAnnotations(src, viewAnnotations)
 	plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
-		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Macros: macros}, schemas)
+		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Macros: macros, References: references}, schemas)
 	return plan, problems, err
+}
+
+// referenceColumns gives the columns of the reference tables that are files of rows:
+// what views may join.
+func (p *Project) referenceColumns() map[string][]event.Column {
+	out := map[string][]event.Column{}
+	for _, r := range p.References {
+		if r.Rows != nil {
+			out[r.Name] = r.Rows.Columns
+		}
+	}
+	return out
 }
 
 // PlanView plans a view from the text that its file once had: Plan.SQL of then.
 func (p *Project) PlanView(ctx context.Context, planner *view.Planner, name, file, text string) (*view.Plan, error) {
-	plan, problems, err := planView(ctx, planner, source{file: file, name: name, text: text}, p.Schemas(), p.MacroSet)
+	plan, problems, err := planView(ctx, planner, source{file: file, name: name, text: text}, p.Schemas(), p.MacroSet, p.referenceColumns())
 	if err == nil && len(problems) > 0 {
 		err = problems
 	}

@@ -103,7 +103,7 @@ func (p *pin) compare(ctx context.Context, plan *view.Plan) (*Check, error) {
 	if len(p.problems) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrIncomplete, strings.Join(p.problems, "; "))
 	}
-	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, plan.CheckedSQL(events)))
+	rel, err := p.tx.Conn.Collect(ctx, differenceSQL(len(plan.Output), len(plan.Bounded()), answer, p.over(plan).CheckedSQL(events)))
 	if err != nil {
 		return nil, p.failed(ctx, err)
 	}

@@ -239,7 +239,7 @@ func (f *feed) put(key string, row []byte) bool {
 
 // read gives the view's rows over the partial rows, as JSON by key.
 func (f *feed) read(ctx context.Context, p *pin, partials string) (map[string][]byte, error) {
-	sql, err := f.plan.KeyedSQL(partials, f.filter)
+	sql, err := p.over(f.plan).KeyedSQL(partials, f.filter)
 	if err != nil {
 		return nil, err
 	}

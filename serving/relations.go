@@ -220,6 +220,7 @@ func (p *pin) relation(ctx context.Context, table string, within lake.Bounds) ([
 // answer gives the SELECT of a view's rows. At a past cut the partial rows are made
 // anew, from the events through it. A filter that does not fit the view is a Refusal.
 func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (string, error) {
+	plan = p.over(plan)
 	var split view.Split
 	var err error
 	switch {
@@ -244,6 +245,20 @@ func (p *pin) answer(ctx context.Context, plan *view.Plan, f view.Filter) (strin
 		return "", refuseFilter(err)
 	}
 	return sql, nil
+}
+
+// over gives a plan over the reference tables that it joins, and names them.
+func (p *pin) over(plan *view.Plan) *view.Plan {
+	tables := map[string]string{}
+	for _, name := range plan.References {
+		r, ok := p.core.references[name]
+		if !ok {
+			continue // the statement then names what is missing
+		}
+		p.names(r)
+		tables[name] = "SELECT " + columnList(r.Rows.Columns) + " FROM " + p.share(r.Rows.Columns, r.Rows.Batches)
+	}
+	return plan.WithReferences(tables)
 }
 
 // stream gives a FROM item of the events that a view reads.

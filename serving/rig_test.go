@@ -53,6 +53,7 @@ var windowViews = []view.Definition{
 	{Name: "values_of", SQL: "SELECT k, count(DISTINCT n) AS d, median(n) AS m, mode(n % 7) AS o, last(n) AS l, arg_max(n, ts) AS a, count(*) AS c FROM pay GROUP BY k, tumble(ts, INTERVAL '1 hour')"},
 	{Name: "rates", SQL: "SELECT k, approx_count_distinct(n) AS d, quantile_disc(n, 0.9) AS q FROM pay GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k"},
 	{Name: "above", SQL: "SELECT p.k, count(*) AS c FROM pay AS p WHERE n > (SELECT avg(n) FROM pay) GROUP BY ALL ORDER BY c DESC, k"},
+	{Name: "named", SQL: "SELECT n.name, count(*) AS c, sum(p.n) AS s FROM pay AS p LEFT JOIN names AS n USING (k) GROUP BY ALL"},
 }
 
 // A rig is a core over layers in memory: one stream with views, events that a test
@@ -83,6 +84,7 @@ func newRig(t *testing.T) *rig {
 	planner, err := view.NewPlanner(ctx)
 	must(t, err)
 	for _, d := range slices.Concat(payViews, windowViews) {
+		d.References = map[string][]event.Column{"names": rigReferences()[0].Rows.Columns}
 		p, err := planner.Plan(ctx, d, map[string]*event.Schema{"pay": paySchema()})
 		must(t, err)
 		r.plans = append(r.plans, p)

@@ -80,6 +80,10 @@ func (s session) overStream(def Definition, schemas map[string]*event.Schema, fi
 	for _, c := range r.schema.Columns {
 		p.Reads = append(p.Reads, c.Name)
 	}
+	p.References = slices.Sorted(maps.Keys(r.references))
+	if err := s.emptyReferences(r.references); err != nil {
+		return nil, err
+	}
 	b := &builder{session: s, q: &query{def: def, schema: r.schema}, fingerprint: fingerprint, typer: &typer{stub: stub(r.schema.Relation(), relEvents)}}
 	if err := b.whole(p, strings.TrimSuffix(strings.TrimSpace(sql), ";"), len(list(root, "modifiers")) > 0); err != nil {
 		var own *Error
@@ -94,8 +98,13 @@ func (s session) overStream(def Definition, schemas map[string]*event.Schema, fi
 
 // whole makes the statements of a view that is one SELECT over the stream.
 func (b *builder) whole(p *Plan, sql string, ordered bool) error {
-	from := template{" FROM (SELECT *, row_number() OVER () AS tailwater_row FROM (WITH " + duckdb.Ident(p.Stream) + " AS (", ") " + sql + ")) AS " + relMerged}
-	described, err := b.conn.Describe(b.ctx, "WITH "+duckdb.Ident(p.Stream)+" AS (FROM "+b.typer.stub+") "+sql)
+	with := "WITH "
+	for _, name := range p.References {
+		with += duckdb.Ident(name) + " AS (FROM " + referenceTable(name) + "), "
+	}
+	with += duckdb.Ident(p.Stream) + " AS ("
+	from := template{" FROM (SELECT *, row_number() OVER () AS tailwater_row FROM (" + with, ") " + sql + ")) AS " + relMerged}
+	described, err := b.conn.Describe(b.ctx, with+"FROM "+b.typer.stub+") "+sql)
 	if err != nil {
 		return b.q.def.errorAt(-1, "", engineText(err))
 	}
@@ -130,14 +139,46 @@ func (b *builder) whole(p *Plan, sql string, ordered bool) error {
 	return err
 }
 
+// referenceTable is what stands for a reference table in the statements of a plan
+// until WithReferences.
+func referenceTable(name string) string { return "tailwater_reference." + duckdb.Ident(name) }
+
+// emptyReferences lets the planner's engine bind statements that read the tables.
+func (s session) emptyReferences(references map[string][]event.Column) error {
+	for name, columns := range references {
+		sql := "CREATE SCHEMA IF NOT EXISTS tailwater_reference; CREATE OR REPLACE TABLE " + referenceTable(name) + " AS FROM " + stub(columns, "r")
+		if err := s.conn.Exec(s.ctx, sql); err != nil {
+			return fmt.Errorf("planner: make reference table %s known: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// WithReferences gives the plan over these reference tables: a SELECT of the rows of
+// each of References.
+func (p *Plan) WithReferences(tables map[string]string) *Plan {
+	if len(p.References) == 0 {
+		return p
+	}
+	q := *p
+	for _, name := range p.References {
+		for _, s := range []*selection{&q.stmts.plain, &q.stmts.finish} {
+			s.from.before = strings.Replace(s.from.before, "(FROM "+referenceTable(name)+")", "("+tables[name]+")", 1)
+		}
+	}
+	return &q
+}
+
 // A reader looks at a whole statement: which stream it reads, and whether its answer
 // follows from the events.
 type reader struct {
 	def     Definition
 	schemas map[string]*event.Schema
 	schema  *event.Schema
-	err     error // the first objection
-	telling bool  // it says more than why the view cannot be kept incrementally
+	// references are those that it joins
+	references map[string][]event.Column
+	err        error // the first objection
+	telling    bool  // it says more than why the view cannot be kept incrementally
 }
 
 func (r *reader) refuse(n node, hint, format string, args ...any) {
@@ -227,6 +268,15 @@ func (r *reader) table(n node, ctes []string) {
 		}
 		r.schema = schema
 		return
+	}
+	for known, columns := range r.def.References {
+		if strings.EqualFold(known, name) {
+			if r.references == nil {
+				r.references = map[string][]event.Column{}
+			}
+			r.references[known] = columns
+			return
+		}
 	}
 	r.wrong()
 }

@@ -42,6 +42,8 @@ type Definition struct {
 	// Timezone is that of windows of the calendar, such as "Europe/Berlin"; UTC if it
 	// is empty.
 	Timezone string
+	// References are the reference tables' columns, by name.
+	References map[string][]event.Column
 	// Macros are those that SQL may call; nil if there are none.
 	Macros *macro.Set
 }
@@ -96,6 +98,9 @@ type Plan struct {
 	// order, position columns not counted.
 	Reads []string
 
+	// References are the reference tables that the view joins, by their names; only a
+	// Direct view has any. See WithReferences.
+	References []string
 	// Direct: the view is computed from the events when it is asked for. It has no
 	// partial rows; Partial has the groups' columns alone.
 	Direct bool
