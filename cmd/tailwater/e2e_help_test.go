@@ -17,8 +17,13 @@ var quiet = []string{"--land-age", "1h", "--batch-schedule", "off"}
 func startReady(t *testing.T, project, data string, env []string, args ...string) *process {
 	t.Helper()
 	p := startProcess(t, project, data, env, args...)
-	if p == nil || !p.awaitReady() {
-		t.Fatal("the process ended by itself")
+	switch {
+	case p == nil:
+		t.Fatal("the process ended by itself, before it listened")
+	case !p.awaitReady():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		t.Fatalf("the process ended by itself:\n%s", p.log.String())
 	}
 	return p
 }

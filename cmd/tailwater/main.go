@@ -109,8 +109,12 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 // selected names the verb in which parsing failed, with a space behind it.
 func selected(err error) string {
 	var parse *kong.ParseError
-	if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
-		return parse.Context.Selected().Name + " "
+	if !errors.As(err, &parse) || parse.Context == nil {
+		return ""
 	}
-	return ""
+	path := ""
+	for n := parse.Context.Selected(); n != nil && n.Type == kong.CommandNode; n = n.Parent {
+		path = n.Name + " " + path
+	}
+	return path
 }

@@ -99,6 +99,7 @@ func startCommand(t *testing.T, env []string, args ...string) *process {
 	case p.url = <-listening:
 		return p
 	case <-p.done:
+		t.Logf("the process ended:\n%s", p.output())
 		return nil
 	case <-time.After(60 * time.Second):
 		t.Fatalf("not listening after 60 s:\n%s", p.output())

@@ -63,12 +63,10 @@ func runningViews(last map[string]batch.Version) []runningView {
 }
 
 func (n *node) chooseViews(ctx context.Context, last map[string]batch.Version) error {
-	tx, err := n.warehouse.Begin(ctx)
+	marks, err := n.marksBefore(ctx)
 	if err != nil {
 		return err
 	}
-	marks := tx.Marks()
-	tx.Close()
 	var planner *view.Planner
 	defer func() {
 		if planner != nil {
@@ -108,6 +106,20 @@ func (n *node) chooseViews(ctx context.Context, last map[string]batch.Version) e
 		}
 	}
 	return nil
+}
+
+// marksBefore gives S of what the warehouse has. A damaged one has nothing:
+// verifyWarehouse makes it anew.
+func (n *node) marksBefore(ctx context.Context) (map[string]event.Cut, error) {
+	tx, err := n.warehouse.Begin(ctx)
+	if warehouse.Damaged(err) && ctx.Err() == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Close()
+	return tx.Marks(), nil
 }
 
 func versionOf(p *view.Plan, file, change string) batch.Version {

@@ -108,7 +108,7 @@ FROM payments GROUP BY tumble(ts, INTERVAL '1 hour'), merchant`,
 	"busy":    `SELECT merchant, count(*) AS n FROM payments WHERE amount >= 10 GROUP BY merchant HAVING count(*) > 3`,
 	"rolling": `SELECT window_start, merchant, count(*) AS n, sum(amount) AS total, var_pop(weight) AS spread FROM payments GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '30 minutes'), merchant`,
 	"visits":  `SELECT window_start, window_end, merchant, count(*) AS n, max(amount) AS hi FROM payments GROUP BY session(ts, INTERVAL '4 minutes'), merchant`,
-	"moving":  `SELECT window_end, merchant, sum(CAST(code AS INTEGER)) AS codes FROM payments GROUP BY slide(ts, INTERVAL '1 minute'), merchant`,
+	"moving":  `SELECT window_end, merchant, sum(amount) AS total FROM payments GROUP BY slide(ts, INTERVAL '1 minute'), merchant`,
 	"values": `SELECT window_start, count(DISTINCT merchant) AS merchants, quantile_disc(amount, 0.9) AS high, mode(merchant) AS most, last(amount) AS latest, arg_max(merchant, amount) AS highest
 FROM payments GROUP BY tumble(ts, INTERVAL '3 hours')`,
 }
