@@ -129,7 +129,7 @@ func (c *Core) Live(ctx context.Context, r LiveRequest) (*Subscription, error) {
 // checkFilter refuses a filter that names no key, or a value that is none of its
 // type, before a feed trips over it again and again.
 func (c *Core) checkFilter(ctx context.Context, plan *view.Plan, f view.Filter) error {
-	p, err := c.pin(ctx, nil, nil)
+	p, err := c.pin(ctx, nil)
 	if err != nil {
 		return err
 	}

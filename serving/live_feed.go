@@ -79,7 +79,7 @@ func newFeed(c *Core, plan *view.Plan, filter view.Filter, key string) *feed {
 
 // refresh brings the rows to the present State.
 func (f *feed) refresh(ctx context.Context) error {
-	p, err := f.core.pin(ctx, nil, nil)
+	p, err := f.core.pin(ctx, nil)
 	if err != nil {
 		return err
 	}

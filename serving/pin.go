@@ -33,24 +33,35 @@ type pin struct {
 	stats    map[string]any
 	release  func()      // gives the slot back
 	stopped  atomic.Bool // by the watch over the memory
-	turn     turn        // among the long queries
+	turn     *turn       // among those that compute
 	once     sync.Once
 }
 
-// query takes a slot, then a pin, which gives it back.
+// query takes a slot and waits until it may begin, then takes a pin, which gives both
+// back. What those ask who come while it waits, the pin covers.
 func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
+	for _, src := range at.Sources() { // whoever waits for events must not keep others from beginning
+		if err := c.wait(ctx, event.Position{Source: src, Seq: at[src]}); err != nil {
+			return nil, err
+		}
+	}
 	release, err := takeSlot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.pin(ctx, nil, at)
-	if err != nil {
+	q := new(turn)
+	if err := c.turns.begin(ctx, q); err != nil {
 		release()
 		return nil, err
 	}
-	p.release = release
-	p.turn.began = time.Now()
-	p.tx.Conn.Between(func(ctx context.Context) error { return c.turns.step(ctx, &p.turn) })
+	p, err := c.pin(ctx, at)
+	if err != nil {
+		c.turns.rest(q)
+		release()
+		return nil, err
+	}
+	p.release, p.turn = release, q
+	p.tx.Conn.Between(func(ctx context.Context) error { return c.turns.step(ctx, q) })
 	c.memory.enter(p)
 	return p, nil
 }
@@ -58,21 +69,11 @@ func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
 // pin takes a State, then begins. If a batch run has passed the State (S > A),
 // it waits for a newer one: the speed layer is on its way there.
 //
-// With at, the pin is read at that cut instead of the State's, once the State has
-// come so far: facts, landed files and the tail hold every event since the first.
-func (c *Core) pin(ctx context.Context, after *event.Position, at event.Cut) (*pin, error) {
+// With at, to which the State has come, the pin is read at that cut instead of the
+// State's: facts, landed files and the tail hold every event since the first.
+func (c *Core) pin(ctx context.Context, at event.Cut) (*pin, error) {
 	if err := c.Ready(); err != nil {
 		return nil, err
-	}
-	if after != nil {
-		if err := c.wait(ctx, *after); err != nil {
-			return nil, err
-		}
-	}
-	for _, src := range at.Sources() {
-		if err := c.wait(ctx, event.Position{Source: src, Seq: at[src]}); err != nil {
-			return nil, err
-		}
 	}
 	for {
 		changed := c.speed.Changed()
@@ -83,7 +84,7 @@ func (c *Core) pin(ctx context.Context, after *event.Position, at event.Cut) (*p
 		}
 		cut := st.Applied()
 		if !ahead(tx.Marks(), cut) {
-			p := &pin{core: c, state: st, tx: tx, cut: cut, stats: map[string]any{}}
+			p := &pin{core: c, state: st, tx: tx, cut: cut, stats: map[string]any{}, turn: new(turn)}
 			if at != nil && !maps.Equal(at, cut) {
 				p.cut, p.atPast = at, true
 			}
@@ -131,7 +132,7 @@ func ahead(marks map[string]event.Cut, cut event.Cut) bool {
 func (p *pin) close() {
 	p.once.Do(func() {
 		p.core.memory.leave(p) // before the connection ends, which it may interrupt
-		p.core.turns.rest(&p.turn)
+		p.core.turns.rest(p.turn)
 		p.tx.Close()
 		for _, h := range p.handles {
 			h.Close()
@@ -151,7 +152,7 @@ func (p *pin) run(ctx context.Context, sql string) (*Answer, error) {
 // answered gives an answer that reads the rows, or says why there are none; the answer
 // owns the rows and the pin.
 func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answer, error) {
-	p.core.turns.rest(&p.turn)
+	p.core.turns.rest(p.turn)
 	if err != nil {
 		p.close()
 		return nil, p.failed(ctx, err)
@@ -171,7 +172,7 @@ func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answ
 	}
 	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
 		b, err := rows.Next(ctx)
-		p.core.turns.rest(&p.turn)
+		p.core.turns.rest(p.turn)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, p.failed(ctx, err)
 		}

@@ -8,12 +8,16 @@ import (
 	"time"
 )
 
+// Queries begin one after the other, as many at once as there are processors. All at
+// once they would end together, each as late as the last; and whoever asks the same as
+// one that waits takes part in it, but must wait for the end of one that has begun.
+//
 // Long queries leave a processor to those who send events and to short queries: they
 // take turns on the others. On the system's own scheduling, two long queries on two
 // cores made the slowest hundredth of ingest requests ten times as slow, because each
 // of the few wake-ups behind a synced append waits for a time slice to end.
 const (
-	// turnsAfter is how long a query runs before it takes turns.
+	// turnsAfter is how long a query runs before it takes turns, and another begins.
 	turnsAfter = 100 * time.Millisecond
 	// turnLength is how long a turn lasts at least when somebody waits.
 	turnLength = 20 * time.Millisecond
@@ -22,15 +26,17 @@ const (
 	idleAfter = time.Second
 )
 
-// turns is who may compute among the long queries.
+// turns is who may compute.
 type turns struct {
-	seats int                  // at once while events come
-	cores int                  // at once while none do
+	seats int                  // for long queries while events come
+	cores int                  // for them while none do, and for those that begin
 	state func() (version any) // another value whenever events have come
 
 	mu      sync.Mutex
-	taken   int
-	waiting []*turn
+	begun   int     // queries that have begun, and are not long yet
+	queue   []*turn // to begin
+	taken   int     // seats of long queries
+	waiting []*turn // for one
 	seen    any
 	since   time.Time // seen has been the state since then
 }
@@ -40,11 +46,46 @@ func newTurns(state func() any) *turns {
 	return &turns{seats: max(1, cores-1), cores: cores, state: state}
 }
 
-// A turn is one query's. Its fields are guarded by turns.mu, but for began.
+// A turn is one query's. Its fields are guarded by turns.mu, but for began and age.
 type turn struct {
 	began  time.Time     // the query's
+	age    *time.Timer   // ends its youth
+	young  bool          // it counts among the begun
 	seated time.Time     // zero while it has no seat
-	ready  chan struct{} // closed when it gets one
+	ready  chan struct{} // closed when it may go on
+}
+
+// begin returns when the query may begin, or with ctx's cause.
+func (t *turns) begin(ctx context.Context, q *turn) error {
+	t.mu.Lock()
+	q.ready = make(chan struct{})
+	t.queue = append(t.queue, q)
+	t.next()
+	ready := q.ready
+	t.mu.Unlock()
+	if err := t.await(ctx, q, ready); err != nil {
+		return err
+	}
+	q.began = time.Now()
+	q.age = time.AfterFunc(turnsAfter, func() { // it may be in a step that takes longer
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.grown(q)
+		t.next()
+	})
+	return nil
+}
+
+// await returns when the query's turn has come. When ctx ends first, the query gives
+// up what it waits for.
+func (t *turns) await(ctx context.Context, q *turn, ready chan struct{}) error {
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		t.rest(q)
+		return context.Cause(ctx)
+	}
 }
 
 // free is how many seats may be given. mu is held.
@@ -83,28 +124,35 @@ func (t *turns) step(ctx context.Context, q *turn) error {
 	t.next()
 	ready := q.ready
 	t.mu.Unlock()
-	select {
-	case <-ready:
-		return nil
-	case <-ctx.Done():
-		t.rest(q)
-		return context.Cause(ctx)
-	}
+	return t.await(ctx, q, ready)
 }
 
 // rest gives up what the query has until its next step: whoever waits for a client, or
 // for nothing any more, must not keep a processor.
 func (t *turns) rest(q *turn) {
+	if q.age != nil {
+		q.age.Stop()
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := slices.Index(t.waiting, q); i >= 0 {
-		t.waiting = slices.Delete(t.waiting, i, i+1)
+	for _, line := range []*[]*turn{&t.queue, &t.waiting} {
+		if i := slices.Index(*line, q); i >= 0 {
+			*line = slices.Delete(*line, i, i+1)
+		}
 	}
+	t.grown(q)
 	t.leave(q)
 	t.next()
 }
 
-// seat, leave and next move queries; mu is held.
+// grown, seat, leave and next move queries; mu is held.
+func (t *turns) grown(q *turn) {
+	if q.young {
+		q.young = false
+		t.begun--
+	}
+}
+
 func (t *turns) seat(q *turn) {
 	q.seated = time.Now()
 	t.taken++
@@ -118,6 +166,13 @@ func (t *turns) leave(q *turn) {
 }
 
 func (t *turns) next() {
+	for len(t.queue) > 0 && t.begun < t.cores {
+		q := t.queue[0]
+		t.queue = t.queue[1:]
+		q.young = true
+		t.begun++
+		close(q.ready)
+	}
 	for len(t.waiting) > 0 && t.free() > 0 {
 		q := t.waiting[0]
 		t.waiting = t.waiting[1:]

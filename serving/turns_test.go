@@ -27,6 +27,43 @@ func TestShortQueriesTakeNoTurns(t *testing.T) {
 	}
 }
 
+func TestQueriesBeginOneAfterTheOther(t *testing.T) {
+	all := busyTurns(2)
+	all.begun = 2
+	leaves, begins := new(turn), new(turn)
+	cause := errors.New("his time is over")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- all.begin(ctx, leaves) }()
+	queued := func() bool {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		return len(all.queue) == 1
+	}
+	waitFor(t, queued)
+	cancel(cause)
+	if err := <-ended; !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	go func() { ended <- all.begin(t.Context(), begins) }()
+	waitFor(t, queued)
+	all.rest(&turn{young: true}) // one of the two
+	must(t, <-ended)
+	all.rest(begins)
+	if all.begun != 1 || len(all.queue) > 0 {
+		t.Errorf("%d have begun, %d wait", all.begun, len(all.queue))
+	}
+}
+
+func TestALongStepKeepsNobodyFromBeginning(t *testing.T) {
+	all := busyTurns(2)
+	var held [2]turn
+	for i := range held {
+		must(t, all.begin(t.Context(), &held[i]))
+	}
+	must(t, all.begin(t.Context(), new(turn))) // after turnsAfter, though nobody rests
+}
+
 func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
 	for cores, most := range map[int]int64{1: 1, 2: 1, 4: 3} {
 		all := busyTurns(cores)
