@@ -61,10 +61,19 @@ type sizes struct{ merged, loose int64 }
 // readMarks gives, by object, S and the sizes, as the transaction of the connection
 // sees them.
 func readMarks(ctx context.Context, conn *duckdb.Conn) (marks map[string]event.Cut, rows map[string]sizes, err error) {
-	rel, err := conn.Collect(ctx, "SELECT object, stream, epoch, part, through, merged_rows, loose_rows FROM tw.marks")
+	rel, err := conn.Collect(ctx, marksSQL)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read marks: %w", err)
 	}
+	marks, rows = marksOf(rel)
+	return marks, rows, nil
+}
+
+// marksSQL reads S, and how many partial rows there are, by object.
+const marksSQL = "SELECT object, stream, epoch, part, through, merged_rows, loose_rows FROM tw.marks"
+
+// marksOf reads the rows of marksSQL.
+func marksOf(rel *duckdb.Relation) (marks map[string]event.Cut, rows map[string]sizes) {
 	marks, rows = map[string]event.Cut{}, map[string]sizes{}
 	for _, b := range rel.Batches {
 		object, stream := b.Column(0).(*array.String), b.Column(1).(*array.String)
@@ -81,7 +90,7 @@ func readMarks(ctx context.Context, conn *duckdb.Conn) (marks map[string]event.C
 			marks[name][src], rows[name] = uint64(through.Value(i)), sizes{merged.Value(i), loose.Value(i)}
 		}
 	}
-	return marks, rows, nil
+	return marks, rows
 }
 
 // An Origin is the commit of a lake table from which the warehouse was last

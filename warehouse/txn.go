@@ -11,35 +11,46 @@ import (
 )
 
 // A Txn is a read-only transaction: one snapshot of facts, partials and S. It
-// holds a connection of its own and belongs to one query.
+// has a connection to itself and belongs to one query.
 type Txn struct {
-	Conn  *duckdb.Conn
-	marks map[string]event.Cut
-	sizes map[string]sizes // by object
+	Conn   *duckdb.Conn
+	reader *Reader
+	kept   bool // the reader is the caller's, not one of the warehouse's
+	marks  map[string]event.Cut
+	sizes  map[string]sizes // by object
 }
 
-// Begin opens a read-only transaction. The engine starts a transaction lazily,
-// at its first read, so Begin reads S at once: what the query reads later is of
-// the same snapshot.
+// Begin opens a read-only transaction, on an idle connection if there is one.
 func (w *Warehouse) Begin(ctx context.Context) (*Txn, error) {
-	conn, err := w.db.Connect()
-	if err != nil {
-		return nil, fmt.Errorf("warehouse: connect: %w", err)
+	r := w.readers.idle()
+	if r == nil {
+		var err error
+		if r, err = w.Reader(ctx); err != nil {
+			return nil, err
+		}
 	}
-	t := &Txn{Conn: conn}
-	if err := conn.Exec(ctx, "BEGIN TRANSACTION READ ONLY"); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("warehouse: begin: %w", err)
+	t, err := r.Begin(ctx)
+	if err == nil {
+		t.kept = false
 	}
-	if t.marks, t.sizes, err = readMarks(ctx, conn); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("warehouse: %w", err)
-	}
-	return t, nil
+	return t, err
 }
 
-// Close ends the transaction and its connection.
-func (t *Txn) Close() error { return t.Conn.Close() }
+// Close ends the transaction. The connection goes back to where it came from.
+func (t *Txn) Close() error {
+	if t.reader == nil {
+		return nil
+	}
+	r := t.reader
+	t.reader = nil
+	if !r.end() {
+		return r.Close()
+	}
+	if !t.kept {
+		return r.readers.rest(r)
+	}
+	return nil
+}
 
 // Marks gives S by object.
 func (t *Txn) Marks() map[string]event.Cut { return t.marks }

@@ -48,6 +48,7 @@ type Warehouse struct {
 	cfg Config
 	db  *duckdb.DB
 
+	readers   readers
 	advancing sync.Mutex // one writer at a time
 	recreated string     // why the file was made anew at Open; empty if it was not
 }
@@ -123,7 +124,7 @@ func (w *Warehouse) Recreate(ctx context.Context) error {
 	w.advancing.Lock()
 	defer w.advancing.Unlock()
 	if w.db != nil {
-		if err := w.db.Close(); err != nil {
+		if err := errors.Join(w.readers.close(), w.db.Close()); err != nil {
 			return fmt.Errorf("warehouse: close before it is made anew: %w", err)
 		}
 		w.db = nil
@@ -154,7 +155,7 @@ func (w *Warehouse) Close() error {
 	if w.db == nil {
 		return nil
 	}
-	err := w.db.Close()
+	err := errors.Join(w.readers.close(), w.db.Close())
 	w.db = nil
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -71,6 +72,33 @@ func (c *Conn) Close() error {
 	c.mu.Unlock()
 	c.db.disconnected()
 	return nil
+}
+
+// Reset makes the connection as it was when only the statements to keep had been
+// prepared: it closes open rows and all other statements, and takes back Between. It
+// reports whether it could; a connection that works at this moment is to be closed.
+// The transaction, if there is one, goes on.
+func (c *Conn) Reset(keep ...*Stmt) bool {
+	if !c.run.TryLock() {
+		return false
+	}
+	defer c.run.Unlock()
+	c.mu.Lock()
+	closing := c.closing
+	c.mu.Unlock()
+	if closing {
+		return false
+	}
+	if c.rows != nil {
+		c.rows.release()
+	}
+	for s := range c.stmt {
+		if !slices.Contains(keep, s) {
+			s.release()
+		}
+	}
+	c.between = nil
+	return true
 }
 
 // Between has f called, with the context of a Query, between any two of the steps in
