@@ -95,6 +95,7 @@ type Core struct {
 	shared    *shared
 	memory    *memoryWatch
 	turns     *turns
+	points    points
 	panes     loosePanes
 	minMerged int64 // minMergedRows, but in tests
 	// references by name
@@ -118,6 +119,7 @@ func NewCore(cfg CoreConfig) *Core {
 	}
 	c.turns = newTurns(func() any { return c.speed.State() })
 	c.parity = newParity()
+	c.points.lines = map[*view.Plan]*pointLine{}
 	c.gate = NewGate(cfg.GateDB, c)
 	c.gate.macros = cfg.Macros
 	return c
@@ -206,6 +208,9 @@ func (c *Core) ask(ctx context.Context, key string, streams []string, at event.C
 
 // view computes the rows of a view.
 func (c *Core) view(ctx context.Context, r ViewRequest) (*Answer, error) {
+	if a, err := c.point(ctx, r); a != nil || err != nil {
+		return a, err
+	}
 	p, err := c.query(ctx, r.At)
 	if err != nil {
 		return nil, err

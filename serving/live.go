@@ -80,14 +80,16 @@ func newLiveFeeds() *liveFeeds {
 // errLiveClosed ends subscriptions when the server stops.
 var errLiveClosed = fmt.Errorf("%w: the server is stopping", ErrNotReady)
 
-// StopLive ends every subscription and takes no new ones. It returns when nothing
-// of them reads any more, and is idempotent.
+// StopLive ends every subscription and takes no new ones, and ends what is read for
+// several questions together. It returns when nothing of them reads any more, and is
+// idempotent.
 func (c *Core) StopLive() {
 	c.live.mu.Lock()
 	c.live.closed = true
 	c.live.mu.Unlock()
 	c.live.stop()
 	c.live.running.Wait()
+	c.points.end()
 }
 
 // Live subscribes to a view. The caller closes the subscription.

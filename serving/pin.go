@@ -72,13 +72,18 @@ func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
 // With at, to which the State has come, the pin is read at that cut instead of the
 // State's: facts, landed files and the tail hold every event since the first.
 func (c *Core) pin(ctx context.Context, at event.Cut) (*pin, error) {
+	return c.pinBy(ctx, at, c.warehouse.Begin)
+}
+
+// pinBy is pin with the transaction that begin opens.
+func (c *Core) pinBy(ctx context.Context, at event.Cut, begin func(context.Context) (*warehouse.Txn, error)) (*pin, error) {
 	if err := c.Ready(); err != nil {
 		return nil, err
 	}
 	for {
 		changed := c.speed.Changed()
 		st := c.speed.State()
-		tx, err := c.warehouse.Begin(ctx)
+		tx, err := begin(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -157,19 +162,8 @@ func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answ
 		p.close()
 		return nil, p.failed(ctx, err)
 	}
-	a := &Answer{
-		Columns:    rows.Columns(),
-		Complete:   len(p.problems) == 0,
-		Cut:        p.cut,
-		Redefined:  p.state.Definitions.Number,
-		Head:       p.core.Heads(ctx),
-		Watermark:  p.watermark(),
-		Statistics: p.stats,
-		Close:      func() { rows.Close(); p.close() },
-	}
-	if !a.Complete {
-		p.stats["incomplete"] = p.problems
-	}
+	a := p.blank(ctx, rows.Columns())
+	a.Close = func() { rows.Close(); p.close() }
 	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
 		b, err := rows.Next(ctx)
 		p.core.turns.rest(p.turn)
@@ -179,6 +173,22 @@ func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answ
 		return b, err
 	}
 	return a, nil
+}
+
+// blank gives an answer of the pin's moment without rows.
+func (p *pin) blank(ctx context.Context, columns []event.Column) *Answer {
+	if len(p.problems) > 0 {
+		p.stats["incomplete"] = p.problems
+	}
+	return &Answer{
+		Columns:    columns,
+		Complete:   len(p.problems) == 0,
+		Cut:        p.cut,
+		Redefined:  p.state.Definitions.Number,
+		Head:       p.core.Heads(ctx),
+		Watermark:  p.watermark(),
+		Statistics: p.stats,
+	}
 }
 
 // failed classifies what ended the pin's query.

@@ -64,24 +64,30 @@ func (p *pin) partials(plan *view.Plan, f view.Filter) string {
 	return "(" + fromBatch + ") AS partials"
 }
 
-// heldBatches gives the speed layer's partial rows of a view after S, and checks that
-// they and the batch's cover everything.
+// heldBatches gives the speed layer's partial rows of a view after S.
 func (p *pin) heldBatches(plan *view.Plan, f view.Filter, s event.Cut) []duckdb.Batch {
+	var batches []duckdb.Batch
+	for _, piece := range p.heldPieces(plan, s) {
+		batches = append(batches, piece.Batches...)
+	}
+	return narrow(plan, f, batches)
+}
+
+// heldPieces is heldBatches in pieces, and checks that they and the batch's partial rows
+// cover everything.
+func (p *pin) heldPieces(plan *view.Plan, s event.Cut) (pieces []speed.Piece) {
 	stream, v := p.state.Of(plan)
 	ranges, segments := v.After(s)
 	p.cover("view "+plan.Name, stream, append(batched(s), ranges...))
-	var batches []duckdb.Batch
 	rows := 0
 	for _, seg := range segments {
+		pieces = append(pieces, seg.Pieces...)
 		for _, piece := range seg.Pieces {
-			batches = append(batches, piece.Batches...)
+			rows += piece.Rows()
 		}
 	}
-	for _, b := range batches {
-		rows += b.Len()
-	}
 	p.stats["speed_rows"] = rows
-	return narrow(plan, f, batches)
+	return pieces
 }
 
 // shareHeld gives a SELECT over partial rows; "" if there are none.

@@ -254,7 +254,7 @@ func (v *View) seal(src event.Source) *View {
 
 // pieceOf keeps a result as a piece.
 func pieceOf(rel *duckdb.Relation, level int) Piece {
-	p := Piece{Batches: rel.Batches, rows: rel.Len(), level: level}
+	p := Piece{Batches: rel.Batches, rows: rel.Len(), level: level, index: new(index)}
 	for _, b := range rel.Batches {
 		for i := range rel.Columns {
 			p.bytes += int64(b.Column(i).Data().SizeInBytes())

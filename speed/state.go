@@ -81,7 +81,11 @@ type Piece struct {
 	rows    int
 	level   int   // how often it was merged
 	bytes   int64 // about how much memory it takes
+	index   *index
 }
+
+// Rows is how many partial rows the piece has.
+func (p *Piece) Rows() int { return p.rows }
 
 func emptyStream(sc StreamConfig) *Stream {
 	s := &Stream{Schema: sc.Schema, Marks: map[event.Source]Mark{}, Views: map[string]*View{}, Next: map[string]*View{}, MaxTime: math.MinInt64}
