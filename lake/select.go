@@ -28,9 +28,9 @@ type Bound struct{ Least, Greatest int64 }
 type Bounds map[string]Bound
 
 // SelectWithin is SelectSQL for those who will leave out rows outside the bounds,
-// and those with NULL there: the engine then skips files and row groups by their
-// statistics, which it cannot do by a condition on the columns that the SELECT gives.
-// Columns of other types are not looked at.
+// and those with NULL there: files are left out, and not even fetched, by the statistics
+// in the table's log, and the engine skips row groups by theirs, which it cannot do by a
+// condition on the columns that the SELECT gives. Columns of other types are not looked at.
 func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, within Bounds) (string, error) {
 	for _, r := range ranges {
 		if r.Empty() {
@@ -40,7 +40,7 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 			return "", err
 		}
 	}
-	overlapping := s.Overlapping(ranges)
+	overlapping := slices.DeleteFunc(s.Overlapping(ranges), func(f File) bool { return f.outside(within) })
 	paths, err := s.LocalPaths(ctx, overlapping)
 	if err != nil {
 		return "", err

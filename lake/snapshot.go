@@ -51,7 +51,8 @@ type File struct {
 	Seqs       [2]uint64
 	At         [2]int64 // _ingested_at, µs since 1970, rounded outwards
 
-	add add
+	times map[string][2]int64 // likewise of the stream's own columns, if it is known
+	add   add
 }
 
 // overlaps reports whether the file may hold rows of the range.
@@ -64,6 +65,16 @@ func (f *File) overlaps(r event.Range) bool {
 // within reports whether every row of the file is of the range.
 func (f *File) within(r event.Range) bool {
 	return f.Epochs == [2]uint32{r.Epoch, r.Epoch} && f.Partitions == [2]uint32{r.Partition, r.Partition} && r.After < f.Seqs[0] && f.Seqs[1] <= r.Through
+}
+
+// outside reports whether no row of the file has a value within the bounds.
+func (f *File) outside(within Bounds) bool {
+	for name, at := range f.times {
+		if b, ok := within[strings.ToLower(name)]; ok && (at[1] < b.Least || at[0] > b.Greatest) {
+			return true
+		}
+	}
+	return false
 }
 
 // A Snapshot is one version of a table. It never changes and may be used by
@@ -202,7 +213,7 @@ func (s *Snapshot) newFile(a *add) (File, error) {
 		return File{}, err
 	}
 	f := File{Path: path, Size: a.Size, add: *a}
-	known, err := f.decodeStats(a.Stats)
+	known, err := f.decodeStats(a.Stats, s.Schema)
 	if err != nil {
 		return File{}, err
 	}

@@ -205,9 +205,10 @@ func encodeStats(rows int64, columns []*columnWriter) (string, error) {
 	return string(text), nil
 }
 
-// decodeStats reads what a file's statistics say about positions. known is false
+// decodeStats reads what a file's statistics say about positions, and about the
+// TIMESTAMP columns of the schema. known is false
 // if they do not bound all of them.
-func (f *File) decodeStats(text string) (known bool, err error) {
+func (f *File) decodeStats(text string, schema *event.Schema) (known bool, err error) {
 	// Without statistics a file can hold anything.
 	f.Epochs, f.Partitions = [2]uint32{0, math.MaxUint32}, [2]uint32{0, math.MaxUint32}
 	f.Seqs, f.At = [2]uint64{0, math.MaxUint64}, [2]int64{math.MinInt64, math.MaxInt64}
@@ -248,17 +249,31 @@ func (f *File) decodeStats(text string) (known bool, err error) {
 	} else {
 		known = false
 	}
-	lo, ok1 := s.MinValues[event.ColIngestedAt].(string)
-	hi, ok2 := s.MaxValues[event.ColIngestedAt].(string)
-	if ok1 && ok2 {
-		a, err1 := time.Parse(time.RFC3339, lo)
-		z, err2 := time.Parse(time.RFC3339, hi)
-		if err1 == nil && err2 == nil {
-			// Other writers cut the greatest value down to the millisecond.
-			f.At = [2]int64{a.UnixMicro(), z.UnixMicro() + 999}
+	if at, ok := s.times(event.ColIngestedAt); ok {
+		f.At = at
+	}
+	for _, c := range schema.Columns {
+		if at, ok := s.times(c.Name); ok && c.Kind == event.Timestamp {
+			if f.times == nil {
+				f.times = map[string][2]int64{}
+			}
+			f.times[c.Name] = at
 		}
 	}
 	return known, nil
+}
+
+// times gives the bounds of a column of instants, µs since 1970 and rounded outwards.
+func (s *fileStats) times(name string) (at [2]int64, ok bool) {
+	lo, ok1 := s.MinValues[name].(string)
+	hi, ok2 := s.MaxValues[name].(string)
+	if !ok1 || !ok2 {
+		return at, false
+	}
+	a, err1 := time.Parse(time.RFC3339, lo)
+	z, err2 := time.Parse(time.RFC3339, hi)
+	// Other writers cut the greatest value down to the millisecond.
+	return [2]int64{a.UnixMicro(), z.UnixMicro() + 999}, err1 == nil && err2 == nil
 }
 
 // observe adds a column's values, as they go to Parquet, to its statistics.

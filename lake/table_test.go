@@ -506,3 +506,23 @@ func TestOtherReadersAgree(t *testing.T) {
 		t.Errorf("restart after another program's checkpoint: through %d", again.Marks[src].Through)
 	}
 }
+
+// Files that hold nothing of the time asked for are left out, by the statistics in the
+// table's log, and rounding keeps the ones at the edges.
+func TestFilesOfAnotherTimeAreNotRead(t *testing.T) {
+	f := File{Path: "x", times: map[string][2]int64{"Ts": {1_000, 2_999}}}
+	for _, c := range []struct {
+		least, greatest int64
+		outside         bool
+	}{{math.MinInt64, math.MaxInt64, false}, {3_000, math.MaxInt64, true}, {2_999, 5_000, false}, {math.MinInt64, 999, true}, {0, 1_000, false}, {1_500, 1_500, false}} {
+		if got := f.outside(Bounds{"ts": {c.least, c.greatest}, "other": {1, 2}}); got != c.outside {
+			t.Errorf("[%d, %d]: outside %t", c.least, c.greatest, got)
+		}
+	}
+	known := File{Path: "y"}
+	_, err := known.decodeStats(`{"numRecords":1,"minValues":{"ts":"1970-01-01T00:00:00.001Z","note":"1970-01-01T00:00:00.001Z"},"maxValues":{"ts":"1970-01-01T00:00:00.002Z","note":"1970-01-01T00:00:00.002Z"},"nullCount":{}}`,
+		&event.Schema{Columns: []event.Column{{Name: "ts", Type: event.Type{Kind: event.Timestamp}}, {Name: "note", Type: event.Type{Kind: event.Varchar}}}})
+	if err != nil || len(known.times) != 1 || known.times["ts"] != [2]int64{1_000, 2_999} {
+		t.Errorf("%v, %v", known.times, err)
+	}
+}
