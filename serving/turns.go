@@ -19,6 +19,9 @@ import (
 const (
 	// turnsAfter is how long a query runs before it takes turns, and another begins.
 	turnsAfter = 100 * time.Millisecond
+	// patientAfter is how long a query runs before it is computed at a low priority:
+	// ten times a short one. A wake-up behind a synced append then preempts it at once.
+	patientAfter = 40 * time.Millisecond
 	// turnLength is how long a turn lasts at least when somebody waits.
 	turnLength = 20 * time.Millisecond
 	// idleAfter is how long no event must have come for all processors to be given to
@@ -101,11 +104,17 @@ func (t *turns) free() int {
 }
 
 // step is called between two steps of a query. It returns when the query may go on,
-// or with ctx's cause.
-func (t *turns) step(ctx context.Context, q *turn) error {
-	if time.Since(q.began) < turnsAfter {
-		return nil
+// or with ctx's cause, and tells whether it is patient.
+func (t *turns) step(ctx context.Context, q *turn) (patient bool, err error) {
+	age := time.Since(q.began)
+	if age >= turnsAfter {
+		err = t.take(ctx, q)
 	}
+	return age >= patientAfter, err
+}
+
+// take returns when a long query has a seat.
+func (t *turns) take(ctx context.Context, q *turn) error {
 	t.mu.Lock()
 	if !q.seated.IsZero() {
 		if len(t.waiting) == 0 || time.Since(q.seated) < turnLength {

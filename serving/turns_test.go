@@ -20,8 +20,12 @@ func busyTurns(cores int) *turns {
 func TestShortQueriesTakeNoTurns(t *testing.T) {
 	all := busyTurns(2)
 	held := longQuery()
-	must(t, all.step(t.Context(), held))
-	must(t, all.step(t.Context(), &turn{began: time.Now()})) // it would wait
+	must(t, all.take(t.Context(), held))
+	patient, err := all.step(t.Context(), &turn{began: time.Now()}) // a long one would wait
+	must(t, err)
+	if patient {
+		t.Error("a query that has just begun is patient")
+	}
 	if all.taken != 1 {
 		t.Errorf("%d seats are taken", all.taken)
 	}
@@ -64,6 +68,15 @@ func TestALongStepKeepsNobodyFromBeginning(t *testing.T) {
 	must(t, all.begin(t.Context(), new(turn))) // after turnsAfter, though nobody rests
 }
 
+func TestAQueryIsPatientBeforeItTakesTurns(t *testing.T) {
+	all := busyTurns(2)
+	patient, err := all.step(t.Context(), &turn{began: time.Now().Add(-patientAfter)})
+	must(t, err)
+	if !patient {
+		t.Error("it is not")
+	}
+}
+
 func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
 	for cores, most := range map[int]int64{1: 1, 2: 1, 4: 3} {
 		all := busyTurns(cores)
@@ -76,7 +89,7 @@ func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
 				q := longQuery()
 				defer all.rest(q)
 				for steps[i].Load() < 10 {
-					if err := all.step(ctx, q); err != nil {
+					if err := all.take(ctx, q); err != nil {
 						t.Error(err)
 						return
 					}
@@ -103,7 +116,7 @@ func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
 func TestLongQueriesHaveAllCoresWhileNoEventsCome(t *testing.T) {
 	all := &turns{seats: 1, cores: 2, state: func() any { return 7 }, seen: 7, since: time.Now().Add(-2 * idleAfter)}
 	for range 2 {
-		must(t, all.step(t.Context(), longQuery()))
+		must(t, all.take(t.Context(), longQuery()))
 	}
 	if all.taken != 2 {
 		t.Errorf("%d seats are taken", all.taken)
@@ -113,15 +126,15 @@ func TestLongQueriesHaveAllCoresWhileNoEventsCome(t *testing.T) {
 func TestWhoWaitsForATurnCanEnd(t *testing.T) {
 	all := busyTurns(2)
 	held, waits := longQuery(), longQuery()
-	must(t, all.step(t.Context(), held))
+	must(t, all.take(t.Context(), held))
 	cause := errors.New("his time is over")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	if err := all.step(ctx, waits); !errors.Is(err, cause) {
+	if err := all.take(ctx, waits); !errors.Is(err, cause) {
 		t.Errorf("got %v", err)
 	}
 	all.rest(held)
-	must(t, all.step(t.Context(), longQuery()))
+	must(t, all.take(t.Context(), longQuery()))
 	if all.taken != 1 || len(all.waiting) > 0 {
 		t.Errorf("%d seats are taken, %d wait", all.taken, len(all.waiting))
 	}

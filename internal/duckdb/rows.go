@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	bindings "github.com/duckdb/duckdb-go-bindings"
@@ -20,6 +21,7 @@ type Rows struct {
 	result   mapping.Result
 	decoder  *decoder
 	end      error // what Next returns from now on: io.EOF, or why it failed
+	aside    bool  // it is computed on a thread that others go before
 	closed   bool
 }
 
@@ -53,22 +55,51 @@ func (r *Rows) execute() error {
 	if bindings.PendingPreparedStreaming(r.prepared, &pending) == mapping.StateError {
 		return failure(r.ctx, mapping.PendingError(pending))
 	}
-	for {
+	err := r.steps(func() (done bool, err error) {
 		state := mapping.PendingExecuteTask(pending)
 		if state == mapping.PendingStateError {
-			return failure(r.ctx, mapping.PendingError(pending))
+			return false, failure(r.ctx, mapping.PendingError(pending))
 		}
-		if state != mapping.PendingStateResultNotReady { // ready, or waiting for another thread's task
-			break
-		}
-		if err := r.conn.pause(r.ctx); err != nil {
-			return err
-		}
+		return state != mapping.PendingStateResultNotReady, nil // ready, or waiting for another thread's task
+	})
+	if err != nil {
+		return err
 	}
 	if mapping.ExecutePending(pending, &r.result) == mapping.StateError {
 		return failure(r.ctx, mapping.ResultError(&r.result))
 	}
 	return nil
+}
+
+// steps repeats a step until it is done, with a pause after each, from which it may come
+// back on a thread that others go before.
+func (r *Rows) steps(step func() (done bool, err error)) error {
+	for {
+		done, err := step()
+		if done || err != nil {
+			return err
+		}
+		patient, err := r.conn.pause(r.ctx)
+		if err != nil {
+			return err
+		}
+		if patient && !r.aside {
+			r.aside = true
+			return aside(func() error { return r.steps(step) })
+		}
+	}
+}
+
+// aside runs f on a thread of a low priority, which ends with it: without a privilege,
+// a thread's priority cannot be raised again.
+func aside(f func() error) error {
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		lowerPriority()
+		ended <- f()
+	}()
+	return <-ended
 }
 
 func (r *Rows) open() error {
@@ -103,27 +134,39 @@ func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		defer r.conn.watch(ctx)()
 	}
-	for r.end == nil && !r.decoder.full(streamRows) {
-		if err := r.conn.pause(r.ctx); err != nil {
-			r.end = err
-			return nil, err
-		}
-		more, err := r.decoder.fetch(ctx, &r.result)
-		switch {
-		case err != nil && r.ctx.Err() != nil:
-			r.end = failure(r.ctx, "")
-			return nil, r.end
-		case err != nil:
-			r.end = err
-			return nil, r.end
-		case !more:
-			r.end = io.EOF
-		}
+	fetch := func() error {
+		return r.steps(func() (done bool, err error) { return r.fetch(ctx) })
+	}
+	if r.aside {
+		r.end = aside(fetch)
+	} else {
+		r.end = fetch()
+	}
+	if r.end != nil && r.end != io.EOF {
+		return nil, r.end
 	}
 	if r.decoder.rows == 0 {
 		return nil, io.EOF
 	}
 	return r.decoder.flush(), nil
+}
+
+// fetch adds some rows, and is done when they make a batch. The error is io.EOF behind
+// the last.
+func (r *Rows) fetch(ctx context.Context) (done bool, err error) {
+	if r.decoder.full(streamRows) {
+		return true, nil
+	}
+	more, err := r.decoder.fetch(ctx, &r.result)
+	switch {
+	case err != nil && r.ctx.Err() != nil:
+		return true, failure(r.ctx, "")
+	case err != nil:
+		return true, err
+	case !more:
+		return true, io.EOF
+	}
+	return false, nil
 }
 
 // Close ends the statement, whether or not all rows were read. A second call
