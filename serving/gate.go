@@ -126,6 +126,9 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	if err := w.statement(statements[0], nil); err != nil {
 		return nil, err
 	}
+	if err := g.refuseRecursion(w, statements[0]); err != nil {
+		return nil, err
+	}
 	if err := g.keepNames(ctx, w.outputs); err != nil {
 		return nil, err
 	}

@@ -230,6 +230,28 @@ func TestRefusalsSayWhereAndWhatInstead(t *testing.T) {
 	}
 }
 
+// withRecursion has a view whose SELECT has a recursive CTE.
+type withRecursion struct{ tables }
+
+func (withRecursion) Recursive(table string) bool { return table == "daily" }
+
+func TestAViewWithRecursionIsRefusedInACorrelatedSubqueryAlone(t *testing.T) {
+	db, _ := openEngine(t)
+	gate := NewGate(db, withRecursion{sampleCatalog})
+	for sql, refused := range map[string]bool{
+		"SELECT id, (SELECT max(n) FROM Daily AS d WHERE d.merchant = p.merchant) FROM payments AS p": true,
+		"SELECT id, (SELECT max(id) FROM orders AS o WHERE o.id < p.id) FROM payments AS p":           false,
+		"SELECT p.id, d.n FROM payments AS p JOIN daily AS d USING (merchant)":                        false,
+		"SELECT id, (SELECT max(d.n) FROM daily AS d) FROM payments":                                  false,
+	} {
+		_, err := gate.Admit(t.Context(), sql)
+		var refusal *Refusal
+		if errors.As(err, &refusal) != refused || refused && !strings.Contains(refusal.Hint, "put WITH RECURSIVE before the statement") {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
 func TestStatementsTooLargeForTheEngineAreRefused(t *testing.T) {
 	db, _ := openEngine(t)
 	gate := NewGate(db, sampleCatalog)

@@ -66,6 +66,9 @@ func (s session) overStream(def Definition, schemas map[string]*event.Schema, fi
 	}
 	r := &reader{def: def, schemas: schemas}
 	r.read(root, nil)
+	if n := duckdb.CorrelatedRecursion(root, nil); n != nil {
+		r.refuse(n, duckdb.CorrelatedRecursionHint, duckdb.CorrelatedRecursionRefused)
+	}
 	switch {
 	case r.err != nil && r.telling:
 		return nil, r.err
