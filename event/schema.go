@@ -112,6 +112,17 @@ type Schema struct {
 	IDColumn int
 	// DedupWindow is how far back, in log time, a duplicate id is looked for.
 	DedupWindow time.Duration
+	// Lookups give values to columns that events come without.
+	Lookups []Lookup
+}
+
+// A Lookup fills columns of an event when it comes in, from the row of a reference
+// table that has the event's key. From then on they are columns as others.
+type Lookup struct {
+	Columns, Keys []int // of the stream
+	Reference     string
+	Version       string   // of the table
+	From, By      []string // the table's columns for Columns and Keys
 }
 
 // Index finds a column by name, without regard to case; -1 if there is none.

@@ -21,6 +21,8 @@ type column struct {
 	arrow  arrow.DataType
 	format *TimeFormat // of a Timestamp or Date; nil for ISO 8601
 
+	lookedUp string // the reference table; "" if events come with the value
+
 	// The key as the last record had it, quotes included, and the column whose
 	// key followed it. Records of one sender look alike, so the next key is
 	// compared with the one predicted, and only parsed if it differs.

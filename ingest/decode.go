@@ -70,6 +70,9 @@ const (
 //	                fraction (to µs, the rest cut off) and offset (else UTC) optional
 //
 // A DATE or TIMESTAMP with a format takes that instead; see CompileTimeFormat.
+// A column that is looked up gets its value from the lookup's table, by the values of
+// other columns, and refuses a record that has one for it.
+//
 // A value that its column cannot hold exactly (but for FLOAT, DOUBLE and digits
 // beyond µs) refuses its record, never the body.
 type Decoder struct {
@@ -80,6 +83,8 @@ type Decoder struct {
 	cols    []column
 	fixed   int    // bytes of a row besides text
 	unknown string // the reason for an unknown field
+	lookups []lookup
+	sent    int // columns that events come with
 
 	first int // the column whose key is expected first
 
@@ -109,19 +114,23 @@ type Decoder struct {
 }
 
 // NewDecoder compiles a decoder for a stream's events. It fails if a column has
-// a type that JSON cannot carry, or a time format that does not compile.
-func NewDecoder(s *event.Schema, limits Limits) (*Decoder, error) {
+// a type that JSON cannot carry, or a time format that does not compile. tables are
+// those of the schema's lookups, in order.
+func NewDecoder(s *event.Schema, limits Limits, tables ...*Table) (*Decoder, error) {
 	d := &Decoder{
 		limits: limits.withDefaults(),
 		schema: s.Arrow(),
 		source: s,
 		byName: make(map[string]int, len(s.Columns)),
 		cols:   make([]column, len(s.Columns)),
+		sent:   len(s.Columns),
 	}
 	if len(s.Columns) == 0 {
 		return nil, fmt.Errorf("stream %s has no columns", s.Stream)
 	}
-	names := make([]string, len(s.Columns))
+	if len(tables) != len(s.Lookups) {
+		return nil, fmt.Errorf("stream %s has %d lookups, and %d tables are given", s.Stream, len(s.Lookups), len(tables))
+	}
 	for i, c := range s.Columns {
 		if c.Kind == event.HugeInt || c.Kind == event.Blob || c.Kind == event.Invalid {
 			return nil, fmt.Errorf("stream %s, column %s: type %s cannot be in a stream; use VARCHAR or DECIMAL(38,0)", s.Stream, c.Name, c.Type)
@@ -140,7 +149,20 @@ func NewDecoder(s *event.Schema, limits Limits) (*Decoder, error) {
 		}
 		d.byName[c.Name] = i
 		d.fixed += d.cols[i].fixedBytes()
-		names[i] = c.Name
+	}
+	for i, l := range s.Lookups {
+		d.lookups = append(d.lookups, lookup{l, tables[i]})
+		d.sent -= len(l.Columns)
+		for _, c := range l.Columns {
+			d.cols[c].lookedUp = l.Reference
+			d.cols[c].quoted = []byte{0} // no event has the key
+		}
+	}
+	var names []string
+	for i := range d.cols {
+		if d.cols[i].lookedUp == "" {
+			names = append(names, d.cols[i].Name)
+		}
 	}
 	d.unknown = "unknown field; the stream has: " + strings.Join(names, ", ")
 	if len(d.unknown) > 500 {
@@ -289,8 +311,11 @@ func (d *Decoder) reserve() {
 }
 
 // add counts the record just read as a row, its columns that got no value as
-// NULL; the NOT NULL ones of these were checked before.
+// NULL; the NOT NULL ones of these were checked before, and none is looked up.
 func (d *Decoder) add(filled, bytes int) {
+	for i := range d.lookups {
+		filled += d.lookUp(&d.lookups[i])
+	}
 	if filled < len(d.cols) {
 		for i := range d.cols {
 			if d.cols[i].got != d.stamp {

@@ -17,7 +17,7 @@ func TestLostAnswerLeavesTheEventsStored(t *testing.T) {
 	defer fault.Disarm()
 	fault.Arm(fault.AfterLogAck, fault.Error, 0, 1)
 	log := &memLog{stream: "orders"}
-	h, err := NewHandler(map[string]Target{"orders": {orders(), log}}, Config{})
+	h, err := NewHandler(map[string]Target{"orders": {Schema: orders(), Publisher: log}}, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func NewHandler(streams map[string]Target, cfg Config) (http.Handler, error) {
 		metrics: newMetrics(cfg.Metrics),
 	}
 	for name, t := range streams {
-		d, err := NewDecoder(t.Schema, cfg.Limits)
+		d, err := NewDecoder(t.Schema, cfg.Limits, t.Tables...)
 		if err != nil {
 			return nil, err
 		}

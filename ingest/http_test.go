@@ -73,7 +73,7 @@ func runScript(t *testing.T, script string) string {
 			header.Add(name, value)
 		}
 	}
-	h, err := NewHandler(map[string]Target{"orders": {orders(), log}, "clicks": {orders(), log}}, Config{
+	h, err := NewHandler(map[string]Target{"orders": {Schema: orders(), Publisher: log}, "clicks": {Schema: orders(), Publisher: log}}, Config{
 		Limits: Limits{BodyBytes: 4000, RecordBytes: 500, Refused: 150}, WireBytes: 2000, SliceRows: 3,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

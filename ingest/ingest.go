@@ -63,6 +63,7 @@ var (
 type Target struct {
 	Schema    *event.Schema
 	Publisher Publisher
+	Tables    []*Table // of Schema.Lookups, in order
 }
 
 // Limits bound what one body may cost. A zero field means its default.

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func serve(t *testing.T, log *memLog, cfg Config) *httptest.Server {
 	t.Helper()
-	h, err := NewHandler(map[string]Target{"orders": {orders(), log}}, cfg)
+	h, err := NewHandler(map[string]Target{"orders": {Schema: orders(), Publisher: log}}, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func counter(t *testing.T, r *prometheus.Registry, name string) (sum float64) {
 func TestBytesInFlightAreBoundedAndGivenBack(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	log := blockingLog{arrived, release}
-	h, err := NewHandler(map[string]Target{"orders": {orders(), log}}, Config{
+	h, err := NewHandler(map[string]Target{"orders": {Schema: orders(), Publisher: log}}, Config{
 		WireBytes: minShare, Limits: Limits{BodyBytes: minShare, DecodedBytes: minShare}, InFlightBytes: 1, // raised to three bodies
 		Wait: time.Millisecond, RetryAfter: 3 * time.Second,
 	})
@@ -156,7 +156,7 @@ func TestBytesInFlightAreBoundedAndGivenBack(t *testing.T) {
 // often than the bytes in flight would last.
 func TestFailedRequestsGiveTheirBytesBack(t *testing.T) {
 	log := &memLog{stream: "orders", before: func(int) error { return ErrUnavailable }}
-	h, err := NewHandler(map[string]Target{"orders": {orders(), log}}, Config{
+	h, err := NewHandler(map[string]Target{"orders": {Schema: orders(), Publisher: log}}, Config{
 		WireBytes: minShare, Limits: Limits{BodyBytes: minShare, DecodedBytes: minShare}, InFlightBytes: 1, Wait: time.Second,
 	})
 	if err != nil {
@@ -258,7 +258,7 @@ func BenchmarkHTTP(b *testing.B) {
 	log := dropLog{}
 	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			h, err := NewHandler(map[string]Target{"payments": {payments(), log}}, Config{})
+			h, err := NewHandler(map[string]Target{"payments": {Schema: payments(), Publisher: log}}, Config{})
 			if err != nil {
 				b.Fatal(err)
 			}

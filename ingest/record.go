@@ -187,7 +187,7 @@ func (d *Decoder) record(b []byte, p int) (filled, next int) {
 
 // complete checks, at the end of a record, that every NOT NULL column has its value.
 func (d *Decoder) complete(filled, next int) int {
-	if filled == len(d.cols) {
+	if filled == d.sent {
 		return next
 	}
 	for i := range d.cols {
@@ -219,6 +219,9 @@ func (d *Decoder) key(b []byte, p int, link *int) (next int) {
 		if col = d.source.Index(string(name)); col < 0 {
 			return d.refuse(strings.ToValidUTF8(clip(name), "�"), d.unknown)
 		}
+	}
+	if c := &d.cols[col]; c.lookedUp != "" {
+		return d.refuse(c.Name, "the column is looked up in the reference table "+c.lookedUp+": leave it out")
 	}
 	*link = col
 	if c := &d.cols[col]; !bytes.Equal(c.quoted, b[p:next]) {
