@@ -11,7 +11,7 @@ import (
 
 // The annotations that each kind of file takes.
 var (
-	streamAnnotations = []string{"time", "time-format", "id", "dedup-window"}
+	streamAnnotations = []string{"time", "time-format", "id", "dedup-window", "lookup"}
 	viewAnnotations   = []string{"description", "bounds", "timezone"}
 	macroAnnotations  = []string{"description"}
 	queryAnnotations  = []string{"description", "param"}
@@ -74,7 +74,7 @@ func readAnnotations(src source, known []string) (annotations, Problems) {
 			problem(n.key0, fmt.Sprintf("unknown annotation %q", n.key), unknownAnnotationHint(n.key, known))
 		case n.value == "":
 			problem(n.key0, fmt.Sprintf("the annotation %q has no value", n.key), "write it behind the colon, or drop the line")
-		case earlier != nil && n.key != "time-format" && n.key != "param":
+		case earlier != nil && n.key != "time-format" && n.key != "param" && n.key != "lookup":
 			problem(n.key0, fmt.Sprintf("the annotation %q is already in line %d", n.key, earlier.key0.line), "keep one of them")
 		default:
 			out = append(out, n)

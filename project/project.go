@@ -65,6 +65,9 @@ type Stream struct {
 	File   string // relative to the project's folder, with slashes
 	// TimeFormat is the strptime format of the time column; "" if ISO 8601.
 	TimeFormat string
+	// LookupRows are what Schema.Lookups read, each the columns By and then From of its
+	// table, in the types of the stream's columns, without rows whose key is NULL.
+	LookupRows []*duckdb.Relation
 }
 
 // A View is a planned view and where it was read.
@@ -246,7 +249,7 @@ func (l *loader) loadStreams(ctx context.Context, sources []source) error {
 	if len(sources) == 0 {
 		return nil
 	}
-	db, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, MemoryLimit: "256MB", Locked: true})
+	db, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, MemoryLimit: "512MB", Locked: true})
 	if err != nil {
 		return fmt.Errorf("open an engine to read schemas: %w", err)
 	}
@@ -256,8 +259,14 @@ func (l *loader) loadStreams(ctx context.Context, sources []source) error {
 		return fmt.Errorf("open an engine to read schemas: %w", err)
 	}
 	defer conn.Close()
+	var unread []string // reference tables
+	for _, p := range l.problems {
+		if name, ok := strings.CutPrefix(p.File, ReferenceDir+"/"); ok {
+			unread = append(unread, strings.TrimSuffix(name, filepath.Ext(name)))
+		}
+	}
 	for _, src := range sources {
-		stream, problems, err := readStream(ctx, conn, src)
+		stream, problems, err := readStream(ctx, conn, src, l.project.References, unread)
 		if err != nil {
 			return fmt.Errorf("%s: %w", src.file, err)
 		}

@@ -13,8 +13,9 @@ import (
 
 // readStream reads one file of streams/: its annotations, its CREATE TABLE as
 // far as problems need their places, and the columns as DuckDB understands
-// them. err is for an engine that does not work.
-func readStream(ctx context.Context, conn *duckdb.Conn, src source) (*Stream, Problems, error) {
+// them. Columns may be looked up in references; unread are those that could not be
+// read. err is for an engine that does not work.
+func readStream(ctx context.Context, conn *duckdb.Conn, src source, references []*Reference, unread []string) (*Stream, Problems, error) {
 	notes, problems := readAnnotations(src, streamAnnotations)
 	r := &streamReader{src: src, problems: problems}
 	create, ok := r.parseCreate()
@@ -27,7 +28,11 @@ func readStream(ctx context.Context, conn *duckdb.Conn, src source) (*Stream, Pr
 	}
 	schema := &event.Schema{Stream: src.name, Columns: columns, TimeColumn: -1, IDColumn: -1}
 	format := r.annotate(schema, notes)
-	return &Stream{Name: src.name, Schema: schema, File: src.file, TimeFormat: format}, r.problems, nil
+	rows, err := r.lookups(ctx, conn, schema, notes, references, unread)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Stream{Name: src.name, Schema: schema, File: src.file, TimeFormat: format, LookupRows: rows}, r.problems, nil
 }
 
 type streamReader struct {
