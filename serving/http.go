@@ -224,6 +224,17 @@ type streamInfo struct {
 	TimeFormat string            `json:"time_format,omitempty"` // strptime; absent = ISO 8601
 	Formats    map[string]string `json:"formats,omitempty"`     // of the other columns that have one
 	ID         string            `json:"id,omitempty"`          // the column that identifies an event
+	Lookups    []streamLookup    `json:"lookups,omitempty"`
+}
+
+// A column that events get from a reference table as they come in, and the version of
+// it that they get it from now.
+type streamLookup struct {
+	Column    string   `json:"column"`
+	Reference string   `json:"reference"`
+	Version   string   `json:"version"`
+	From      string   `json:"from"` // the table's column
+	By        []string `json:"by"`   // columns of the stream
 }
 
 func describeStream(s *event.Schema) streamInfo {
@@ -243,6 +254,15 @@ func describeStream(s *event.Schema) streamInfo {
 	}
 	if s.IDColumn >= 0 {
 		info.ID = s.Columns[s.IDColumn].Name
+	}
+	for _, l := range s.Lookups {
+		var by []string
+		for _, key := range l.Keys {
+			by = append(by, s.Columns[key].Name)
+		}
+		for i, c := range l.Columns {
+			info.Lookups = append(info.Lookups, streamLookup{s.Columns[c].Name, l.Reference, l.Version, l.From[i], by})
+		}
 	}
 	return info
 }

@@ -65,7 +65,8 @@ var schemas = object{
 	"Stream": record(object{
 		"stream": typed("string"), "columns": arrayOf(record(object{"name": typed("string"), "type": typed("string"), "not_null": typed("boolean")})),
 		"time": typed("string"), "time_format": typed("string"), "formats": object{"type": "object", "additionalProperties": typed("string")}, "id": typed("string"),
-	}, "time", "time_format", "formats", "id"),
+		"lookups": arrayOf(record(object{"column": typed("string"), "reference": typed("string"), "version": typed("string"), "from": typed("string"), "by": arrayOf(typed("string"))})),
+	}, "time", "time_format", "formats", "id", "lookups"),
 	"Query": record(object{
 		"query": typed("string"), "description": typed("string"), "sql": typed("string"),
 		"parameters": arrayOf(record(object{"name": typed("string"), "type": typed("string"), "required": typed("boolean"), "default": typed("string")}, "default")),

@@ -222,8 +222,9 @@ func (n *node) handler(s config.Settings, queries []serving.NamedQuery, audit se
 	metrics.MustRegister(more...)
 	metrics.MustRegister(collector{n}, n.core.ParityMetrics(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	targets := map[string]ingest.Target{}
-	for name, pl := range n.pipelines {
-		targets[name] = ingest.Target{Schema: pl.schema, Publisher: pl}
+	for _, s := range n.project.Streams {
+		pl := n.pipelines[s.Name]
+		targets[s.Name] = ingest.Target{Schema: pl.schema, Publisher: pl, Tables: must(lookupTables(s))}
 	}
 	n.limiter = serving.NewLimiter(serving.LimiterConfig{Concurrency: s.QueryConcurrency, Register: metrics})
 	mux := http.NewServeMux()
@@ -238,11 +239,11 @@ func (n *node) handler(s config.Settings, queries []serving.NamedQuery, audit se
 }
 
 // must is for construction from values that were validated before.
-func must(h http.Handler, err error) http.Handler {
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return h
+	return v
 }
 
 // stop stops taking requests, lands what was accepted, and closes everything.

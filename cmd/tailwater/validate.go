@@ -74,9 +74,14 @@ func checkProject(ctx context.Context, dir string) (*project.Project, error) {
 		problems = append(problems, &project.Problem{File: config.FileName, Message: err.Error()})
 	}
 	if p != nil {
-		// How times are written is for ingest to say, which a project cannot ask.
+		// How times are written, and what can be looked up, is for ingest to say, which a
+		// project cannot ask.
 		for _, s := range p.Streams {
-			if _, err := ingest.NewDecoder(s.Schema, ingest.Limits{}); err != nil {
+			tables, err := lookupTables(s)
+			if err == nil {
+				_, err = ingest.NewDecoder(s.Schema, ingest.Limits{}, tables...)
+			}
+			if err != nil {
 				problems = append(problems, &project.Problem{File: s.File, Message: err.Error()})
 			}
 		}
@@ -164,6 +169,9 @@ func columnRole(s *project.Stream, i int) string {
 	if i == s.Schema.IDColumn {
 		parts = append(parts, fmt.Sprintf("· id, duplicates within %s are dropped", s.Schema.DedupWindow))
 	}
+	if lookup := describeLookup(s.Schema, i); lookup != "" {
+		parts = append(parts, lookup)
+	}
 	return strings.Join(parts, " ")
 }
 
@@ -216,6 +224,7 @@ type (
 		TimeFormat  string       `json:"time_format,omitempty"`
 		ID          string       `json:"id,omitempty"`
 		DedupWindow string       `json:"dedup_window,omitempty"`
+		Lookups     []lookupJSON `json:"lookups,omitempty"`
 	}
 	viewJSON struct {
 		View        string       `json:"view"`
@@ -251,7 +260,7 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 	}{OK: len(problems) == 0, Problems: problems}
 	if p != nil {
 		for _, s := range p.Streams {
-			j := streamJSON{Stream: s.Name, File: s.File, Columns: columnsJSON(s.Schema.Columns), TimeFormat: s.TimeFormat}
+			j := streamJSON{Stream: s.Name, File: s.File, Columns: columnsJSON(s.Schema.Columns), TimeFormat: s.TimeFormat, Lookups: lookupsJSON(s.Schema)}
 			if i := s.Schema.TimeColumn; i >= 0 {
 				j.Time = s.Schema.Columns[i].Name
 			}
