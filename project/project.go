@@ -7,7 +7,8 @@
 //
 //	-- time: ts
 //	-- time-format: %Y/%m/%d %H:%M
-//	CREATE TABLE flights (ts TIMESTAMP NOT NULL, origin VARCHAR, delay INTEGER);
+//	-- lookup: city = airports.city by origin
+//	CREATE TABLE flights (ts TIMESTAMP NOT NULL, origin VARCHAR, city VARCHAR, delay INTEGER);
 //
 // Load reads everything before it judges, and reports all that is wrong in all
 // files at once, with places and remedies. It changes nothing on disk.
