@@ -53,7 +53,8 @@ func (f *recursionFinder) walk(v any, outside []string) {
 		inside = append(slices.Clone(outside), tablesOf(n["from_table"])...)
 	case "JOIN": // a subquery on the right may use columns of the left: LATERAL need not be written
 		f.walk(n["left"], outside)
-		inside = append(slices.Clone(outside), tablesOf(n["left"])...)
+		f.walk(n["right"], append(slices.Clone(outside), tablesOf(n["left"])...))
+		inside = append(slices.Clone(outside), tablesOf(n)...)
 	case "SUBQUERY":
 		if len(outside) > 0 && f.recurs(n["subquery"]) && free(n["subquery"], outside) {
 			f.found = n
@@ -62,7 +63,7 @@ func (f *recursionFinder) walk(v any, outside []string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(n)) {
 		switch {
-		case name == "from_table", name == "left" && member(n, "type") == "JOIN":
+		case name == "from_table", (name == "left" || name == "right") && member(n, "type") == "JOIN":
 		case name == "cte_map": // FROM is not seen in it
 			f.walk(n[name], outside)
 		default:

@@ -49,6 +49,7 @@ func TestRecursionInACorrelatedSubqueryIsFound(t *testing.T) {
 		"WITH u AS (SELECT i, (" + w + "SELECT count(*) FROM w WHERE n <= i) FROM range(3) o(i)) FROM u":                               true,
 		"SELECT id, (" + w + "SELECT count(*) FROM w, things WHERE n <= x) FROM things":                                                true, // whose x it is nothing tells
 		"SELECT o.id, (" + w + "SELECT count(*) FROM w, things o WHERE n <= o.x) FROM things o":                                        true, // the inner o may have no x
+		"SELECT 1 FROM a JOIN b ON EXISTS (" + w + "SELECT 1 FROM w, c AS b WHERE b.x = n)":                                            true,
 		// Not correlated.
 		w + "SELECT i, (SELECT max(c) FROM (SELECT (SELECT count(*) FROM w WHERE w.n <= t.n) AS c, n FROM range(1, 4) t(n)) WHERE n <= i) FROM range(1, 4) o(i)":                      false,
 		"SELECT i, (" + w + "SELECT count(*) FROM w) FROM range(3) o(i)":                                                                                                              false,
