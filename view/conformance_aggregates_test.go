@@ -115,7 +115,7 @@ func continuous(name, x string, q float64, arguments string) aggregateCase {
 	low := fmt.Sprintf("CAST(%s[CAST(floor(%s) AS BIGINT) + 1] AS DOUBLE)", inOrder(x), at)
 	high := fmt.Sprintf("CAST(%s[CAST(ceil(%s) AS BIGINT) + 1] AS DOUBLE)", inOrder(x), at)
 	return aggregateCase{view: name + "(" + x + arguments + "){f}", bound: "1e-14 * (abs(" + low + ") + abs(" + high + "))",
-		plain: fmt.Sprintf("CASE WHEN floor(%[1]s) = ceil(%[1]s) THEN %[2]s ELSE %[2]s + (%[1]s - floor(%[1]s)) * (%[3]s - %[2]s) END", at, low, high)}
+		plain: fmt.Sprintf("CASE WHEN floor(%[1]s) = ceil(%[1]s) THEN %[2]s ELSE %[2]s * (1 - (%[1]s - floor(%[1]s))) + %[3]s * (%[1]s - floor(%[1]s)) END", at, low, high)}
 }
 
 func placed(name, x, direction string) aggregateCase {

@@ -111,7 +111,8 @@ func (b *builder) ofValues(c *call) string {
 	at := "(" + q + " * (" + total + " - 1))"
 	low, high := b.folded(least("floor("+at+")")), b.folded(least("ceil("+at+")"))
 	between := b.folded("max(" + at + " - floor(" + at + "))" + where())
-	return "CASE WHEN " + low + " = " + high + " THEN CAST(" + low + " AS DOUBLE) ELSE CAST(" + low + " AS DOUBLE) + (CAST(" + high + " AS DOUBLE) - CAST(" + low + " AS DOUBLE)) * " + between + " END"
+	// As DuckDB weighs them: a difference of the two is no number where one is infinite.
+	return "CASE WHEN " + low + " = " + high + " THEN CAST(" + low + " AS DOUBLE) ELSE CAST(" + low + " AS DOUBLE) * (1 - " + between + ") + CAST(" + high + " AS DOUBLE) * " + between + " END"
 }
 
 // sideMark stands for the id of a side until all sides are known.
