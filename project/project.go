@@ -310,7 +310,7 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema, macros *macro.Set, references map[string][]event.Column) (*view.Plan, Problems, error) {
 	notes, problems := readAnnotations(src, viewAnnotations)
 	plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
-		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Macros: macros, References: references}, schemas)
+		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Cap: notes.text("cap"), Macros: macros, References: references}, schemas)
 	return plan, problems, err
 }
 

@@ -24,6 +24,11 @@ type call struct {
 	bounds   bool   // only values that moments can hold are counted
 	safe     bool   // no argument or filter can fail
 	least    string // of approx_count_distinct in the view's own SQL: see builder.leasts
+
+	// Of lists: how many elements are kept, of which direction in time, "" for the order
+	// of the stream, that as ORDER BY, and what string_agg puts between.
+	cap                         int
+	direction, order, separator string
 }
 
 // A slot is one column of mergeable state.
@@ -31,7 +36,7 @@ type slot struct {
 	// op is an aggregate of DuckDB's that merges its own results, or one of: mean, m2
 	// and cxy, which are moments; first and last, the value at the least and the
 	// greatest position; at_min and at_max, the value where by is the least and the
-	// greatest, the first of several.
+	// greatest, the first of several; list, the first elements in order.
 	op          string
 	arg, filter string
 	by          string // what orders at_min and at_max; of moments, the other of a pair
@@ -44,6 +49,7 @@ type slot struct {
 	// side is 0 for state of the group, else 1 + the index of the side whose rows it
 	// belongs to.
 	side int
+	cap  int // of a list
 }
 
 // Moments square their values: beyond this bound a variance is not finite,
@@ -105,6 +111,8 @@ func (s slot) partial(row func(string) string) string {
 			order = row(s.by)
 		}
 		return s.pick(arg, order, row(rowPosition)) + where
+	case "list":
+		return s.firstOf("list(" + arg + ")" + where)
 	}
 	return s.op + "(" + arg + ")" + where
 }
@@ -153,6 +161,8 @@ func (c *call) plain() string {
 		return slot{op: "first"}.pick(arg, "", rowPosition) + filterOf(append(conditions, arg+" IS NOT NULL")...)
 	case "arg_min", "arg_max":
 		return slot{op: "at_" + name[4:]}.pick(arg, c.by, rowPosition) + filterOf(append(conditions, arg+" IS NOT NULL", c.by+" IS NOT NULL")...)
+	case "list", "string_agg":
+		return c.plainList()
 	case "mode":
 		return "mode(" + arg + " ORDER BY " + rowPosition + ")" + where
 	case "quantile_cont", "quantile_disc":
@@ -209,6 +219,8 @@ func (b *builder) finish(c *call) string {
 		value = merged(b.add(slot{op: c.name, arg: c.arg, filter: c.filter}))
 	case "first", "last", "any_value", "arg_min", "arg_max":
 		value = b.picked(c)
+	case "list", "string_agg":
+		value = b.listed(c)
 	case "median", "quantile_cont", "quantile_disc", "mode", "histogram", "approx_count_distinct", "approx_quantile":
 		value = b.ofValues(c)
 	default:
@@ -338,7 +350,7 @@ func (b *builder) typeCall(c *call, args []node) error {
 			return q.fail(arg, "cast it to a number: DECIMAL, BIGINT or DOUBLE", "%s of %s cannot be kept incrementally", c.name, raw)
 		}
 		return b.guardSum(c, arg)
-	case "min", "max", "first", "last", "any_value", "mode", "histogram", "quantile_disc":
+	case "min", "max", "first", "last", "any_value", "mode", "histogram", "quantile_disc", "list", "string_agg":
 		if c.typ.Kind == event.Invalid {
 			return q.fail(arg, castHint(raw), "%s of %s cannot be kept", c.name, raw)
 		}

@@ -34,6 +34,8 @@ var groupings = []struct{ view, by, plain string }{
 		"window_start:month", "SELECT date_trunc('month', ts) AS window_start, sum(n) AS s, max(ts) AS last FROM trades GROUP BY 1"},
 	{"SELECT window_start, g, sum(n) AS s FROM trades GROUP BY g, tumble(ts, INTERVAL '12 hours')",
 		"g,window_start:week", "SELECT date_trunc('week', ts) AS window_start, g, sum(n) AS s FROM trades GROUP BY ALL"},
+	{"-- cap: 3\nSELECT window_start, k, list(n) AS l, string_agg(word, ',' ORDER BY ts DESC) AS w FROM trades GROUP BY k, tumble(ts, INTERVAL '1 hour')",
+		"window_start:6h", "-- cap: 3\nSELECT window_start, list(n) AS l, string_agg(word, ',' ORDER BY ts DESC) AS w FROM trades GROUP BY tumble(ts, INTERVAL '6 hours')"},
 	{"SELECT g % 3 AS b, word, sum(CAST(word AS BIGINT) * n) AS s FROM trades WHERE price > 0 GROUP BY ALL ORDER BY s, word",
 		"b", "SELECT g % 3 AS b, sum(CAST(CAST(word AS BIGINT) * n AS HUGEINT)) AS s FROM trades WHERE price > 0 GROUP BY ALL"},
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,15 +18,39 @@ type aggregateCase struct {
 	// fits is the condition of events on which view does not fail; an event that fails
 	// is in no group of the view. Empty: none fails.
 	fits string
+	// reported is a column that the view adds behind the one before, and view is empty.
+	reported bool
 }
 
 const (
 	eps = "2.3e-16"
 	// byPosition orders a group as the stream does.
 	byPosition = "_epoch, _partition, _seq, _idx"
+	// listed is the cap of lists, which many groups exceed.
+	listed = 3
 )
 
-var aggregateCases = []aggregateCase{
+var aggregateCases = slices.Concat(scalarCases, inOrderOf("list(x){f}", "x", ""), inOrderOf("list(wide ORDER BY ts DESC){f}", "wide", "ts DESC, "),
+	joined("string_agg(word, ' | '){f}", "word", "' | '", ""), joined("string_agg(f ORDER BY ts){f}", "f", "','", "ts, "))
+
+// inOrderOf is a list, and whether it is whole.
+func inOrderOf(view, x, order string) []aggregateCase {
+	plain := fmt.Sprintf("CAST(list(%s ORDER BY %s%s){f}[1:%d] AS JSON)", x, order, byPosition, listed)
+	return []aggregateCase{
+		{view: view, plain: "CAST(regexp_replace(CAST(" + plain + " AS VARCHAR), '(NaN|-?Infinity)', '\"\\1\"', 'g') AS JSON)"},
+		{reported: true, plain: fmt.Sprintf("count(*){f} > %d", listed)},
+	}
+}
+
+// joined is a list of what is not NULL, as one text.
+func joined(view, x, separator, order string) []aggregateCase {
+	return []aggregateCase{
+		{view: view, plain: fmt.Sprintf("array_to_string(list(CAST(%[1]s AS VARCHAR) ORDER BY %[2]s%[3]s) FILTER (WHERE %[1]s IS NOT NULL{and})[1:%[4]d], %[5]s)", x, order, byPosition, listed, separator)},
+		{reported: true, plain: fmt.Sprintf("count(%s){f} > %d", x, listed)},
+	}
+}
+
+var scalarCases = []aggregateCase{
 	{view: "count(*){f}"},
 	{view: "count(x){f}"},
 	{view: "count_if(x > 1){f}"},

@@ -50,7 +50,7 @@ func annotated(sql string) Definition {
 		}
 		return m[1]
 	}
-	return Definition{Name: "v", SQL: sql, Bounds: value("bounds"), Timezone: value("timezone")}
+	return Definition{Name: "v", SQL: sql, Bounds: value("bounds"), Timezone: value("timezone"), Cap: value("cap")}
 }
 
 // Every ```sql of the page is a view, and the ```text behind it its answer.

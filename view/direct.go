@@ -48,7 +48,7 @@ func (b *builder) direct(p *Plan) (*Plan, error) {
 // events alone. refused is why it cannot be kept incrementally: it is the error if the
 // statement is wrong in itself.
 func (s session) overStream(def Definition, schemas map[string]*event.Schema, fingerprint string, refused *Error) (*Plan, error) {
-	if def.Bounds != "" || def.Timezone != "" {
+	if def.Bounds != "" || def.Timezone != "" || def.Cap != "" {
 		return nil, refused
 	}
 	tree, err := s.conn.Parse(s.ctx, def.SQL)

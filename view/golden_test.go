@@ -53,7 +53,8 @@ func TestPlanner(t *testing.T) {
 }
 
 func describe(t *testing.T, planner *Planner, definition string, schemas map[string]*event.Schema) string {
-	def := Definition{Name: "v", File: "views/v.sql", Line: 1, SQL: strings.ReplaceAll(definition, "⏎", "\n")}
+	def := annotated(strings.ReplaceAll(definition, "⏎", "\n"))
+	def.File, def.Line = "views/v.sql", 1
 	p, err := planner.Plan(t.Context(), def, schemas)
 	var refused *Error
 	switch {

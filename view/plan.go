@@ -302,6 +302,12 @@ func (b *builder) arguments(c *call) ([]node, error) {
 	for _, a := range list(c.node, "children") {
 		args = append(args, a.(node))
 	}
+	if lists[c.name] {
+		var err error
+		if args, err = b.learnList(c, args); err != nil {
+			return nil, err
+		}
+	}
 	if len(args) == 2 && constants[c.name] {
 		var err error
 		if c.constant, err = b.fraction(args[1]); err != nil {

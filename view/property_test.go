@@ -85,6 +85,9 @@ var propertyViews = []string{
 	"SELECT k, approx_count_distinct(n) AS d, count(DISTINCT CAST(word AS INTEGER)) AS i, mode(k || word) AS m FROM trades GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k",
 	"SELECT k, count(DISTINCT word) AS d, median(x) AS m, count(*) AS c, first(n) AS f, approx_quantile(n, 0.9) AS q FROM trades GROUP BY session(ts, INTERVAL '15 minutes'), k HAVING count(DISTINCT word) > 1",
 	"SELECT k, CAST({'lo': min(g), 'hi': max(g), 'who': k} AS VARCHAR) AS j, CAST(max({'n': g, 'w': word}.n) AS VARCHAR) AS m FROM trades GROUP BY k",
+	"-- cap: 2\nSELECT k, list(n) AS l, string_agg(word, '') FILTER (ok) AS w, count(*) AS c, len(list(g)) AS ng FROM trades GROUP BY k",
+	"-- cap: 3\nSELECT k, list(word ORDER BY ts DESC) AS l, list(CAST(word AS INTEGER)) AS i, array_agg(x ORDER BY trades.ts) FILTER (g > 1) AS a FROM trades GROUP BY session(ts, INTERVAL '15 minutes'), k HAVING len(l) > 1 ORDER BY l",
+	"-- cap: 2\nSELECT k, count(DISTINCT g) AS d, listagg(g, '-' ORDER BY ts ASC) AS l, group_concat(day) AS s FROM trades GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k",
 	"SELECT k, g, count(DISTINCT k) AS dk, median(g) AS mg, sum(g) AS s, count(DISTINCT g + 1) AS d, mode(g) FILTER (g > 1) AS m, max(g) AS hi FROM trades GROUP BY k, g",
 }
 
@@ -244,7 +247,9 @@ func planAll(t *testing.T, sqls []string) []*Plan {
 	defer planner.Close()
 	var plans []*Plan
 	for i, sql := range sqls {
-		p, err := planner.Plan(t.Context(), Definition{Name: fmt.Sprintf("v%d", i), File: "v.sql", Line: 1, SQL: sql}, map[string]*event.Schema{"trades": trades()})
+		def := annotated(sql)
+		def.Name, def.File, def.Line = fmt.Sprintf("v%d", i), "v.sql", 1
+		p, err := planner.Plan(t.Context(), def, map[string]*event.Schema{"trades": trades()})
 		if err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}

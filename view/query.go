@@ -37,6 +37,7 @@ type query struct {
 	order   []ordering
 	limit   node
 	offset  node
+	cap     int // how many elements a list may have
 }
 
 // An item is one output column.
@@ -167,7 +168,10 @@ func (s session) normalise(def Definition, root node, schemas map[string]*event.
 	if err := r.run(); err != nil {
 		return nil, err
 	}
-	return q, q.validate()
+	if err := q.validate(); err != nil {
+		return nil, err
+	}
+	return q, s.reportCaps(q)
 }
 
 // refuseClauses refuses what no view can have, whatever the stream is.

@@ -23,11 +23,13 @@ var merges = map[string]int{
 	"regr_sxy": 2, "regr_slope": 2, "regr_intercept": 2, "regr_r2": 2,
 	"median": 1, "quantile_cont": 2, "quantile_disc": 2, "quantile": 2, "approx_quantile": 2,
 	"mode": 1, "histogram": 1, "approx_count_distinct": 1,
+	"list": 1, "array_agg": 1, "string_agg": 2, "group_concat": 2, "listagg": 2,
 }
 
 // sameAs are other names of aggregates.
 var sameAs = map[string]string{
 	"arbitrary": "any_value", "argmin": "arg_min", "argmax": "arg_max", "min_by": "arg_min", "max_by": "arg_max", "quantile": "quantile_disc",
+	"array_agg": "list", "group_concat": "string_agg", "listagg": "string_agg",
 }
 
 // constants are the aggregates whose second argument is a constant.
@@ -79,6 +81,7 @@ func (q *query) refuseClass(n node) error {
 func (q *query) checkCall(n node, s scope) error {
 	name := strings.Replace(function(n), "count_star", "count", 1)
 	if aggregate(n) {
+		_, ordered := q.listOrder(n)
 		hint := cmp.Or(instead[name], "query the stream")
 		arguments, kept := merges[name]
 		switch {
@@ -88,7 +91,9 @@ func (q *query) checkCall(n node, s scope) error {
 			return q.fail(n, hint, "%s cannot be kept incrementally", name)
 		case isSet(n, "distinct") && !distinct[cmp.Or(sameAs[name], name)]:
 			return q.fail(n, "leave DISTINCT out, or make the value a key of the view and aggregate in a query over it", "%s(DISTINCT …) cannot be kept incrementally", name)
-		case len(list(sub(n, "order_bys"), "orders")) > 0:
+		case listing(n) && !ordered:
+			return q.fail(n, "order it by the time column alone, or leave that out for the order of the stream", "%s in this order cannot be kept incrementally", name)
+		case !listing(n) && len(list(sub(n, "order_bys"), "orders")) > 0:
 			return q.fail(n, "leave it out", "%s does not depend on an ORDER BY", name)
 		case isSet(n, "export_state"):
 			return q.fail(n, "leave it out", "a view cannot EXPORT_STATE")

@@ -18,7 +18,7 @@ func randomView(r *rand.Rand) string {
 		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		return all[:1+r.IntN(len(all))]
 	}
-	calls := some("count(*) AS c", "sum(n) AS s", "avg(x) AS a", "max(word) AS w", "count(*) FILTER (WHERE ok) AS o", "stddev(x) AS d", "sum(price) AS p", "min(ts) AS t")
+	calls := some("count(*) AS c", "sum(n) AS s", "avg(x) AS a", "max(word) AS w", "count(*) FILTER (WHERE ok) AS o", "stddev(x) AS d", "sum(price) AS p", "min(ts) AS t", "list(g ORDER BY ts) AS l")
 	if r.IntN(5) == 0 {
 		calls = []string{"sum(n * 3) AS n3", "count(*) AS c"} // n * 3 can fail
 	}

@@ -125,6 +125,8 @@ func mergeOver(slots []slot, group []string) template {
 				at = slotName(s.at)
 			}
 			merge = s.pick(name, slotName(s.order), at) + filterOf(at+" IS NOT NULL")
+		case "list":
+			merge = s.firstOf("string_split(string_agg(" + name + ", " + listMark + "), " + listMark + ")")
 		default:
 			merge = s.op + "(" + name + ")"
 		}

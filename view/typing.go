@@ -62,7 +62,7 @@ func (b *builder) typePlain(p *Plan) error {
 		}
 		for _, s := range []*selection{&p.stmts.plain, &p.stmts.finish, &p.stmts.regroup.finish} {
 			if i < len(s.items) {
-				s.items[i] = "CAST(" + s.items[i] + " AS " + cast + ")"
+				s.items[i] = "CAST(" + written(s.items[i], c.SQLType) + " AS " + cast + ")"
 			}
 		}
 	}
@@ -121,6 +121,15 @@ func castOutput(raw string) string {
 		return "JSON"
 	}
 	return "VARCHAR"
+}
+
+// written makes a list one that JSON can hold: what is no number there is a text, as
+// it is where a column holds it.
+func written(item, raw string) string {
+	if raw != "DOUBLE[]" && raw != "FLOAT[]" {
+		return item
+	}
+	return "to_json(list_transform(" + item + ", lambda _v: CASE WHEN isnan(_v) THEN to_json('NaN') WHEN isinf(_v) THEN to_json(CASE WHEN _v > 0 THEN 'Infinity' ELSE '-Infinity' END) ELSE to_json(_v) END))"
 }
 
 func (b *builder) columns(sql string) ([]event.Column, error) {

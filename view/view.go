@@ -42,6 +42,9 @@ type Definition struct {
 	// Timezone is that of windows of the calendar, such as "Europe/Berlin"; UTC if it
 	// is empty.
 	Timezone string
+	// Cap is how many elements a list may have, as the author wrote it; 1000 if it is
+	// empty.
+	Cap string
 	// References are the reference tables' columns, by name.
 	References map[string][]event.Column
 	// Macros are those that SQL may call; nil if there are none.
