@@ -169,6 +169,11 @@ func (b *builder) plan() (*Plan, error) {
 	if err := b.typePlan(p); err != nil {
 		return nil, err
 	}
+	for i, s := range b.slots {
+		if s.op == "list" {
+			p.Lists = append(p.Lists, slotName(i))
+		}
+	}
 	b.nameKeys(p)
 	p.Roles = b.roles()
 	p.Version = b.version(p)

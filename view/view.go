@@ -94,6 +94,9 @@ type Plan struct {
 	// Partial are the columns of the partial rows: pane (if there is a
 	// window), keys k0, k1, …, then slots s0, s1, ….
 	Partial []event.Column
+	// Lists are those columns of Partial that hold the elements of lists, which the
+	// engine cannot spill while it merges them.
+	Lists []string
 	// Output are the columns of the answer, and Roles what each of them is.
 	Output []event.Column
 	Roles  []Role

@@ -54,7 +54,7 @@ func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (
 	if err := conn.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
 		return Advanced{}, fmt.Errorf("warehouse: begin: %w", err)
 	}
-	a := advance{conn: conn, moved: map[string]bool{}}
+	a := advance{conn: conn, moved: map[string]bool{}, pieces: w.pieces}
 	if a.marks, _, err = readMarks(ctx, conn); err != nil {
 		return Advanced{}, fmt.Errorf("warehouse: %w", err)
 	}
@@ -81,10 +81,11 @@ func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (
 
 // advance is the state of one run.
 type advance struct {
-	conn  *duckdb.Conn
-	marks map[string]event.Cut
-	rows  int64
-	moved map[string]bool
+	conn   *duckdb.Conn
+	marks  map[string]event.Cut
+	rows   int64
+	moved  map[string]bool
+	pieces pieces
 }
 
 // drop removes objects that no input names, or all of them for a rebuild.
@@ -123,7 +124,7 @@ func (a *advance) drop(ctx context.Context, inputs []Input, rebuild bool) error 
 // stream advances the facts and every view of one stream.
 func (a *advance) stream(ctx context.Context, in Input) error {
 	facts := FactsObject(in.Schema.Stream)
-	err := a.object(ctx, in, facts, func(rows string) (have sizes, err error) {
+	err := a.object(ctx, in, facts, func(rows string, _ []event.Range) (have sizes, err error) {
 		if err := a.create(ctx, factsTable(in.Schema.Stream), in.Schema.Relation()); err != nil || rows == "" {
 			return sizes{}, err
 		}
@@ -142,7 +143,7 @@ func (a *advance) stream(ctx context.Context, in Input) error {
 		return fmt.Errorf("facts: %w", err)
 	}
 	for _, p := range in.Plans {
-		if err := a.object(ctx, in, ViewObject(p), func(rows string) (sizes, error) { return a.view(ctx, p, rows) }); err != nil {
+		if err := a.object(ctx, in, ViewObject(p), func(rows string, ranges []event.Range) (sizes, error) { return a.view(ctx, in, p, rows, ranges) }); err != nil {
 			return fmt.Errorf("view %s: %w", p.Name, err)
 		}
 	}
@@ -152,9 +153,9 @@ func (a *advance) stream(ctx context.Context, in Input) error {
 	return a.conn.Exec(ctx, "INSERT INTO tw.origins VALUES (?, ?, ?, ?)", in.Schema.Stream, in.Origin.TableID, in.Origin.Version, in.Origin.CommitID)
 }
 
-// object calls add with the rows in (S, L] of the object, and moves its S. The text
-// is empty when there is nothing new. add gives how many partial rows there are.
-func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string) (sizes, error)) error {
+// object calls add with the rows in (S, L] of the object, and their ranges, and moves
+// its S. The text is empty when there is nothing new. add gives how many partial rows there are.
+func (a *advance) object(ctx context.Context, in Input, object string, add func(rows string, ranges []event.Range) (sizes, error)) error {
 	s := a.marks[object]
 	var ranges []event.Range
 	moved := event.Cut{}
@@ -176,7 +177,7 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 		}
 		rows = text
 	}
-	have, err := add(rows)
+	have, err := add(rows, ranges)
 	if err != nil {
 		return err
 	}
@@ -194,18 +195,23 @@ func (a *advance) object(ctx context.Context, in Input, object string, add func(
 }
 
 // view adds the partials and the failed rows of the events to the view's tables.
-func (a *advance) view(ctx context.Context, p *view.Plan, rows string) (have sizes, err error) {
+func (a *advance) view(ctx context.Context, in Input, p *view.Plan, rows string, ranges []event.Range) (have sizes, err error) {
 	for table, columns := range map[string][]event.Column{partialsTable(p): p.Partial, looseTable(p): p.Partial, errorsTable(p): ErrorColumns} {
 		if err := a.create(ctx, table, columns); err != nil {
 			return sizes{}, err
 		}
 	}
 	if rows != "" {
-		events := "(" + rows + ") AS events"
-		if err := a.insert(ctx, looseTable(p), p.Partial, p.PartialSQL(events)); err != nil {
+		events, err := a.events(ctx, in, p, rows, ranges)
+		if err != nil {
 			return sizes{}, err
 		}
-		if text := p.ErrorsSQL(events); text != "" {
+		for _, some := range events {
+			if err := a.insert(ctx, looseTable(p), p.Partial, p.PartialSQL("("+some+") AS events")); err != nil {
+				return sizes{}, err
+			}
+		}
+		if text := p.ErrorsSQL("(" + rows + ") AS events"); text != "" {
 			if err := a.insert(ctx, errorsTable(p), ErrorColumns, text); err != nil {
 				return sizes{}, err
 			}
@@ -234,12 +240,19 @@ func (a *advance) compact(ctx context.Context, p *view.Plan) (have sizes, err er
 	if err := a.create(ctx, next, p.Partial); err != nil {
 		return sizes{}, err
 	}
-	merged := "SELECT * FROM (" + p.MergeSQL("(SELECT * FROM "+partialsTable(p)+" UNION ALL SELECT * FROM "+looseTable(p)+") AS both_parts") + ") AS merged"
-	if order := sortOrder(p); order != "" {
-		merged += " ORDER BY " + order
-	}
-	if err := a.insert(ctx, next, p.Partial, merged); err != nil {
+	both := "(SELECT * FROM " + partialsTable(p) + " UNION ALL SELECT * FROM " + looseTable(p) + ") AS both_parts"
+	pieces, err := a.panes(ctx, p, both)
+	if err != nil {
 		return sizes{}, err
+	}
+	for _, where := range pieces {
+		merged := "SELECT * FROM (" + p.MergeSQL("(SELECT * FROM "+both+" WHERE "+where+") AS piece") + ") AS merged"
+		if order := sortOrder(p); order != "" {
+			merged += " ORDER BY " + order
+		}
+		if err := a.insert(ctx, next, p.Partial, merged); err != nil {
+			return sizes{}, err
+		}
 	}
 	for _, sql := range []string{
 		"DROP TABLE " + partialsTable(p),

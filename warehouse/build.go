@@ -28,13 +28,13 @@ func (w *Warehouse) Build(ctx context.Context, in Input) (map[string]event.Cut, 
 	if err := conn.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
 		return nil, fmt.Errorf("warehouse: begin: %w", err)
 	}
-	a := advance{conn: conn, moved: map[string]bool{}}
+	a := advance{conn: conn, moved: map[string]bool{}, pieces: w.pieces}
 	if a.marks, _, err = readMarks(ctx, conn); err != nil {
 		return nil, fmt.Errorf("warehouse: %w", err)
 	}
 	s := map[string]event.Cut{}
 	for _, p := range in.Building {
-		if err := a.object(ctx, in, ViewObject(p), func(rows string) (sizes, error) { return a.view(ctx, p, rows) }); err != nil {
+		if err := a.object(ctx, in, ViewObject(p), func(rows string, ranges []event.Range) (sizes, error) { return a.view(ctx, in, p, rows, ranges) }); err != nil {
 			return nil, fmt.Errorf("warehouse: build view %s: %w", p.Name, err)
 		}
 		s[ViewObject(p)] = a.marks[ViewObject(p)]

@@ -49,6 +49,7 @@ type Warehouse struct {
 	db  *duckdb.DB
 
 	readers   readers
+	pieces    pieces
 	advancing sync.Mutex // one writer at a time
 	recreated string     // why the file was made anew at Open; empty if it was not
 }
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Warehouse, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	w := &Warehouse{cfg: cfg}
+	w := &Warehouse{cfg: cfg, pieces: defaultPieces}
 	if cfg.Path != "" {
 		if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o755); err != nil {
 			return nil, fmt.Errorf("warehouse: %w", err)
