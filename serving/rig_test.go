@@ -52,6 +52,7 @@ var windowViews = []view.Definition{
 	{Name: "instants", SQL: "SELECT window_start, count(*) AS c FROM pay GROUP BY snapshot(ts)"},
 	{Name: "values_of", SQL: "SELECT k, count(DISTINCT n) AS d, median(n) AS m, mode(n % 7) AS o, last(n) AS l, arg_max(n, ts) AS a, count(*) AS c FROM pay GROUP BY k, tumble(ts, INTERVAL '1 hour')"},
 	{Name: "rates", SQL: "SELECT k, approx_count_distinct(n) AS d, quantile_disc(n, 0.9) AS q FROM pay GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k"},
+	{Name: "kept", Cap: "3", SQL: "SELECT k, list(n) AS l, string_agg(n, '/' ORDER BY ts DESC) FILTER (n > 0) AS s FROM pay GROUP BY session(ts, INTERVAL '8 minutes'), k"},
 	{Name: "above", SQL: "SELECT p.k, count(*) AS c FROM pay AS p WHERE n > (SELECT avg(n) FROM pay) GROUP BY ALL ORDER BY c DESC, k"},
 	{Name: "named", SQL: "SELECT n.name, count(*) AS c, sum(p.n) AS s FROM pay AS p LEFT JOIN names AS n USING (k) GROUP BY ALL"},
 }
