@@ -59,12 +59,17 @@ func (p *Plan) answer(split Split, f Filter, keyed bool) (string, error) {
 	case p.Direct || !p.stmts.pushable:
 		outside = conjunction(append(windows, keys...))
 		if !p.Direct {
-			merged = "(" + p.windowsSQL(split, "", "") + ") AS _g"
+			merged = "(" + p.windowsSQL(split, "", "", "") + ") AS _g"
 		}
-	case view.stmts.reshape == (template{}):
-		merged = "(" + p.windowsSQL(split, conjunction(append(windows, keys...)), "") + ") AS _g"
-	default: // the windows' beginnings are known behind reshape
-		merged = "(" + p.windowsSQL(split, conjunction(append(keys, view.panes(f)...)), conjunction(windows)) + ") AS _g"
+	default:
+		inside, joined, behind := append(windows, keys...), []string(nil), []string(nil)
+		if view.stmts.panes { // the windows' beginnings are known behind reshape
+			inside, behind = append(slices.Clone(keys), view.panes(f)...), windows
+		}
+		if view.AfterMerge() { // and the keys behind the join
+			inside, joined = slices.DeleteFunc(inside, func(c string) bool { return slices.Contains(keys, c) }), keys
+		}
+		merged = "(" + p.windowsSQL(split, conjunction(inside), conjunction(joined), conjunction(behind)) + ") AS _g"
 	}
 	if f.Fill != "" {
 		if p, merged, err = p.filled(merged, f); err != nil {
@@ -85,9 +90,9 @@ func conjunction(conditions []string) string {
 }
 
 // windowsSQL makes partial rows → one row for each window and keys. inside narrows the
-// partial rows, and behind the rows of windows.
-func (p *Plan) windowsSQL(s Split, inside, behind string) string {
-	sql := p.mergedSQL(s, inside)
+// partial rows, joined those that met reference tables, and behind the rows of windows.
+func (p *Plan) windowsSQL(s Split, inside, joined, behind string) string {
+	sql := p.joinedSQL(p.mergedSQL(s, inside), joined)
 	if p.stmts.reshape != (template{}) {
 		sql = p.stmts.reshape.over("(" + sql + ") AS _m")
 	}
@@ -191,7 +196,7 @@ func (p *Plan) outer(merged, where string, order []term, f Filter, keyed bool) (
 	}
 	for i, c := range p.groups() {
 		hidden = append(hidden, p.group(c)+" AS "+duckdb.Ident(hiddenName(i)))
-		order = append(order, term{sql: groups[i], typ: p.Partial[i].Type.String()})
+		order = append(order, term{sql: groups[i], typ: p.Groups()[i].Type.String()})
 	}
 	for _, c := range p.Output {
 		outputs = append(outputs, answerColumn(c.Name))

@@ -118,7 +118,7 @@ func (b *builder) needs(n node) (out need) {
 	walk(n, func(m node) bool {
 		switch i := b.q.key(m); {
 		case i >= 0:
-			out.columns = append(out.columns, keyName(i))
+			out.columns = append(out.columns, b.keyName(i))
 			return false
 		case isBound(m):
 			out.columns = append(out.columns, "pane")
@@ -164,14 +164,19 @@ func (p *Plan) grouped(by []Group) (*Plan, error) {
 		group = append(group, p.Keys[i].Column)
 		q.Keys = append(q.Keys, p.Keys[i])
 	}
-	q.stmts.merge = p.stmts.regroup.merge(group)
+	merge := p.stmts.regroup.merge(group)
 	if coarse != "" && coarse != "pane" {
-		q.stmts.merge.before += "(SELECT * REPLACE (" + coarse + " AS pane) FROM "
-		q.stmts.merge.after = " AS _c)" + q.stmts.merge.after
+		merge.before += "(SELECT * REPLACE (" + coarse + " AS pane) FROM "
+		merge.after = " AS _c)" + merge.after
 	}
-	q.Partial = slices.DeleteFunc(slices.Clone(p.Partial), func(c event.Column) bool {
+	columns := slices.DeleteFunc(slices.Clone(p.merged()), func(c event.Column) bool {
 		return !strings.HasPrefix(c.Name, "s") && !slices.Contains(group, c.Name)
 	})
+	if p.AfterMerge() {
+		q.stmts.reshape, q.finishes = merge, columns
+	} else {
+		q.stmts.merge, q.Partial = merge, columns
+	}
 	q.keep(group)
 	return &q, nil
 }

@@ -18,7 +18,7 @@ import (
 // direct makes a plan over the stream of what is known of the query.
 func (b *builder) direct(p *Plan) (*Plan, error) {
 	p.Direct = true
-	p.stmts.partial, p.stmts.merge, p.stmts.reshape, p.stmts.fold = template{}, template{}, template{}, template{}
+	p.stmts.partial, p.stmts.merge, p.stmts.join, p.stmts.reshape, p.stmts.fold = template{}, template{}, template{}, template{}, template{}
 	p.stmts.parts = parts{}
 	p.stmts.regroup.obstacle = "it is computed from the events"
 	b.nameKeys(p)
@@ -33,11 +33,11 @@ func (b *builder) direct(p *Plan) (*Plan, error) {
 		return nil, err
 	}
 	p.stmts.finish = p.stmts.plain
-	if err := b.typeOrder(p, b.typer.stub); err != nil {
+	if err := b.typeOrder(p, b.events); err != nil {
 		return nil, err
 	}
 	p.stmts.bounds = b.bounds(p.stmts.plain, p.Output)
-	if _, err := b.columns(p.CheckedSQL(b.typer.stub)); err != nil {
+	if _, err := b.columns(p.CheckedSQL(b.events)); err != nil {
 		return nil, fmt.Errorf("planner: type the bounds of view %s: %w", p.Name, err)
 	}
 	p.Version = b.version(p)
@@ -87,7 +87,7 @@ func (s session) overStream(def Definition, schemas map[string]*event.Schema, fi
 	if err := s.emptyReferences(r.references); err != nil {
 		return nil, err
 	}
-	b := &builder{session: s, q: &query{def: def, schema: r.schema}, fingerprint: fingerprint, typer: &typer{stub: stub(r.schema.Relation(), relEvents)}}
+	b := &builder{session: s, q: &query{def: def, schema: r.schema}, fingerprint: fingerprint, events: stub(r.schema.Relation(), relEvents)}
 	if err := b.whole(p, strings.TrimSuffix(strings.TrimSpace(sql), ";"), len(list(root, "modifiers")) > 0); err != nil {
 		var own *Error
 		if errors.As(err, &own) {
@@ -107,7 +107,7 @@ func (b *builder) whole(p *Plan, sql string, ordered bool) error {
 	}
 	with += duckdb.Ident(p.Stream) + " AS ("
 	from := template{" FROM (SELECT *, row_number() OVER () AS tailwater_row FROM (" + with, ") " + sql + ")) AS " + relMerged}
-	described, err := b.conn.Describe(b.ctx, with+"FROM "+b.typer.stub+") "+sql)
+	described, err := b.conn.Describe(b.ctx, with+"FROM "+b.events+") "+sql)
 	if err != nil {
 		return b.q.def.errorAt(-1, "", engineText(err))
 	}
@@ -138,7 +138,7 @@ func (b *builder) whole(p *Plan, sql string, ordered bool) error {
 			p.stmts.bounds[i] = composed + " * abs(CAST(" + s.items[i] + " AS DOUBLE))"
 		}
 	}
-	_, err = b.columns(p.CheckedSQL(b.typer.stub))
+	_, err = b.columns(p.CheckedSQL(b.events))
 	return err
 }
 
@@ -165,8 +165,9 @@ func (p *Plan) WithReferences(tables map[string]string) *Plan {
 	}
 	q := *p
 	for _, name := range p.References {
-		for _, s := range []*selection{&q.stmts.plain, &q.stmts.finish} {
-			s.from.before = strings.Replace(s.from.before, "(FROM "+referenceTable(name)+")", "("+tables[name]+")", 1)
+		place, rows := "(FROM "+referenceTable(name)+")", "("+tables[name]+")"
+		for _, t := range []*template{&q.stmts.plain.from, &q.stmts.finish.from, &q.stmts.join} {
+			*t = template{strings.ReplaceAll(t.before, place, rows), strings.ReplaceAll(t.after, place, rows)}
 		}
 	}
 	return &q

@@ -125,7 +125,7 @@ func (p *Plan) grid(merged string, f Filter) string {
 		same = append(same, "_grid."+k+" IS NOT DISTINCT FROM _have."+k)
 		columns += ", _grid." + k
 	}
-	for _, c := range p.Partial[len(groups):] {
+	for _, c := range p.merged()[len(groups):] {
 		columns += ", _have." + c.Name
 	}
 	// The shortest window of a unit counts, which errs on the side of too many.

@@ -53,8 +53,9 @@ func TestPlanner(t *testing.T) {
 }
 
 func describe(t *testing.T, planner *Planner, definition string, schemas map[string]*event.Schema) string {
-	def := annotated(strings.ReplaceAll(definition, "⏎", "\n"))
-	def.File, def.Line = "views/v.sql", 1
+	def := annotated(strings.ReplaceAll(definition, "⏎", "
+"))
+	def.File, def.Line, def.References = "views/v.sql", 1, joinedColumns()
 	p, err := planner.Plan(t.Context(), def, schemas)
 	var refused *Error
 	switch {
@@ -79,8 +80,11 @@ func describe(t *testing.T, planner *Planner, definition string, schemas map[str
 		fmt.Fprintf(&b, "over the stream\nplain   %s", p.PlainSQL("events"))
 		return b.String()
 	}
-	fmt.Fprintf(&b, "reads   %s\npartial %s\nmerge   %s\nfinish  %s\nplain   %s", strings.Join(p.Reads, " "),
-		p.PartialSQL("events"), p.MergeSQL("partials"), p.FinishSQL("merged"), p.PlainSQL("events"))
+	fmt.Fprintf(&b, "reads   %s\npartial %s\nmerge   %s\n", strings.Join(p.Reads, " "), p.PartialSQL("events"), p.MergeSQL("partials"))
+	if p.AfterMerge() {
+		fmt.Fprintf(&b, "join    %s\n", p.joinedSQL("merged", ""))
+	}
+	fmt.Fprintf(&b, "finish  %s\nplain   %s", p.FinishSQL("merged"), p.PlainSQL("events"))
 	if sql := p.ErrorsSQL("events"); sql != "" {
 		fmt.Fprintf(&b, "\nerrors  %s", sql)
 	}

@@ -22,16 +22,26 @@ const (
 
 // Local reports whether each row of the answer depends on the events of its own
 // window and keys alone, which are columns of its partial rows. It is so but for
-// LIMIT, QUALIFY and window functions, and for windows that are made of panes.
+// LIMIT, QUALIFY and window functions, and for windows that are made of panes, or
+// reference tables that are joined after the merge.
 func (p *Plan) Local() bool { return p.KeysLocal() && p.stmts.reshape == (template{}) }
 
 // KeysLocal reports whether each row of the answer depends on the partial rows of its
 // keys alone.
-func (p *Plan) KeysLocal() bool { return p.stmts.pushable && !p.Direct }
+func (p *Plan) KeysLocal() bool { return p.stmts.pushable && !p.Direct && !p.AfterMerge() }
 
 // Groups are the columns that identify a row of the answer: the window's start, if
-// there is a window, and the keys. They are the first of Partial.
-func (p *Plan) Groups() []event.Column { return p.Partial[:len(p.groups())] }
+// there is a window, and the keys. They are the first of Partial where the answer is
+// Local.
+func (p *Plan) Groups() []event.Column { return p.merged()[:len(p.groups())] }
+
+// merged are the columns of the merged rows that finish takes, or fold.
+func (p *Plan) merged() []event.Column {
+	if p.finishes != nil {
+		return p.finishes
+	}
+	return p.Partial
+}
 
 // KeyedSQL is AnswerSQL with the columns of Groups behind those of Output.
 func (p *Plan) KeyedSQL(partials string, f Filter) (string, error) {

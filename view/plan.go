@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,9 +41,13 @@ type statements struct {
 	// fold puts the side rows of a window and keys into one row; zero if there are none.
 	fold          template
 	finish, plain selection
-	bounds        []string // of plain's items: see CheckedSQL
-	pushable      bool     // a filter on panes and keys commutes with finish
-	regroup       regrouping
+	// join makes merged partial rows those of the view's own keys, which reshape merges;
+	// zero if the view joins no reference tables after the merge.
+	join     template
+	panes    bool     // reshape makes windows of panes
+	bounds   []string // of plain's items: see CheckedSQL
+	pushable bool     // a filter on panes and keys commutes with finish
+	regroup  regrouping
 }
 
 // A selection is finish or plain, in parts, so that answers can add to it.
@@ -102,7 +107,8 @@ type builder struct {
 	sides   []side
 	folds   []string // the columns that fold adds
 	ranked  []int    // sides whose values are ranked
-	keys    []string // SQL over relEvents
+	keys    []string // of partial rows, SQL over relEvents
+	events  string   // a FROM item with the stream's columns and no rows
 	rows    []rowExpr
 	where   *rowExpr
 	// first and last are the slots of a session's first and last event.
@@ -111,7 +117,7 @@ type builder struct {
 
 func newBuilder(s session, q *query, fingerprint string) *builder {
 	return &builder{session: s, q: q, fingerprint: fingerprint, calls: map[string]*call{}, values: map[string]node{},
-		typer: &typer{session: s, q: q, stub: stub(q.schema.Relation(), relEvents), types: map[string]string{}}}
+		typer: &typer{session: s, q: q, stub: q.joinedStub(), types: map[string]string{}}, events: stub(q.schema.Relation(), relEvents)}
 }
 
 // stub is a FROM item with columns and no rows.
@@ -125,6 +131,13 @@ func stub(columns []event.Column, alias string) string {
 
 func (b *builder) plan() (*Plan, error) {
 	q := b.q
+	if err := b.emptyReferences(q.references()); err != nil {
+		return nil, err
+	}
+	direct := q.window != nil && (!q.window.Incremental() || q.unkept != nil)
+	if err := b.refuseJoins(direct); err != nil {
+		return nil, err
+	}
 	b.breakTies()
 	if err := b.learnRows(); err != nil {
 		return nil, err
@@ -139,7 +152,8 @@ func (b *builder) plan() (*Plan, error) {
 		}
 		b.values[canonical(c.node)] = value
 	}
-	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Description: q.def.Description, Schema: q.schema, Window: q.window, Reads: b.reads()}
+	p := &Plan{Name: q.def.Name, Stream: q.schema.Stream, SQL: q.def.SQL, Description: q.def.Description, Schema: q.schema, Window: q.window, Reads: b.reads(),
+		References: slices.Sorted(maps.Keys(q.references())), kept: len(b.keys)}
 	if w := q.window; w != nil && w.Kind == Session && w.Incremental() {
 		ts := b.time()
 		b.remember(ts, true, "time")
@@ -147,17 +161,21 @@ func (b *builder) plan() (*Plan, error) {
 	}
 	p.stmts.partial, p.stmts.parts = b.partialSQL()
 	p.stmts.merge, p.stmts.fold = mergeOver(b.slots, b.partialKey()), b.fold()
-	if p.stmts.reshape = b.reshape(); p.stmts.reshape != (template{}) {
-		p.stmts.reshape = compose(p.stmts.merge, p.stmts.reshape)
+	var err error
+	if p.stmts.join, err = b.join(); err != nil {
+		return nil, err
+	}
+	p.stmts.reshape = b.reshape()
+	if p.stmts.panes = p.stmts.reshape != (template{}); p.stmts.panes || p.AfterMerge() {
+		p.stmts.reshape = compose(mergeOver(b.slots, b.finishKey()), p.stmts.reshape)
 	}
 	p.stmts.errors = b.errorsSQL()
 	p.stmts.pushable = q.limit == nil && q.offset == nil && q.qualify == nil &&
 		!slices.ContainsFunc(q.finishing(), func(n node) bool { return contains(n, func(m node) bool { return class(m) == "WINDOW" }) })
-	var err error
 	if p.stmts.plain, err = b.plain(); err != nil {
 		return nil, err
 	}
-	if q.window != nil && !q.window.Incremental() {
+	if direct {
 		return b.direct(p)
 	}
 	if p.stmts.finish, err = b.finished(); err != nil {
@@ -183,7 +201,10 @@ func (b *builder) plan() (*Plan, error) {
 // learnRows types and prints everything that is evaluated per event.
 func (b *builder) learnRows() error {
 	q, t := b.q, b.typer
-	roots := slices.Clone(q.keys)
+	roots := slices.Concat(q.keys, q.kept, q.late)
+	for _, j := range q.joins {
+		roots = append(roots, j.on...)
+	}
 	if q.where != nil {
 		roots = append(roots, q.where)
 	}
@@ -213,6 +234,11 @@ func (b *builder) learnRows() error {
 		if t.kind(k).Kind == event.Invalid {
 			return q.fail(k, castHint(t.raw(k)), "a key cannot be of type %s", t.raw(k))
 		}
+	}
+	for _, k := range q.kept {
+		if t.kind(k).Kind == event.Invalid {
+			return q.fail(k, castHint(t.raw(k)), "a key cannot be of type %s", t.raw(k))
+		}
 		sql, err := b.row(k, "key")
 		if err != nil {
 			return err
@@ -237,7 +263,8 @@ func (b *builder) row(n node, role string) (string, error) {
 }
 
 func (b *builder) remember(sql string, safe bool, role string) {
-	if !slices.ContainsFunc(b.rows, func(r rowExpr) bool { return r.sql == sql }) {
+	// What reads a reference table is evaluated where no event can be left out any more.
+	if !strings.Contains(sql, refPrefix) && !slices.ContainsFunc(b.rows, func(r rowExpr) bool { return r.sql == sql }) {
 		b.rows = append(b.rows, rowExpr{sql, safe, role + " " + sql})
 	}
 }
@@ -375,7 +402,7 @@ func (b *builder) reads() []string {
 		})
 	}
 	note(b.q.where)
-	for _, k := range b.q.keys {
+	for _, k := range b.q.kept {
 		note(k)
 	}
 	for _, c := range b.ordered {
@@ -400,15 +427,15 @@ func (b *builder) nameKeys(p *Plan) {
 		taken[strings.ToLower(it.name)] = true
 	}
 	for i, k := range b.q.keys {
-		key := Key{Column: keyName(i), Type: b.typer.kind(k)}
+		key := Key{Column: b.keyName(i), Type: b.typer.kind(k)}
 		for _, it := range b.q.items {
 			if key.Name == "" && canonical(it.expr) == canonical(k) {
 				key.Name = it.name
 			}
 		}
 		if key.Name == "" {
-			if parts := names(k); parts != nil && !taken[strings.ToLower(parts[1])] {
-				key.Name = parts[1]
+			if parts := names(k); parts != nil && !taken[strings.ToLower(refMark.ReplaceAllString(parts[1], ""))] {
+				key.Name = refMark.ReplaceAllString(parts[1], "")
 			} else {
 				for n := i + 1; key.Name == "" || taken[key.Name]; n++ {
 					key.Name = fmt.Sprintf("key%d", n)
@@ -433,6 +460,7 @@ func (b *builder) version(p *Plan) string {
 	for _, c := range p.Partial {
 		fmt.Fprintf(h, "%q %s\n", c.Name, c.Type)
 	}
+	fmt.Fprint(h, b.q.referenceTypes())
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 

@@ -28,9 +28,16 @@ type query struct {
 	schema *event.Schema
 	alias  string // by which the definition calls the stream
 
-	items   []item
-	where   node // nil if there is none
-	keys    []node
+	items []item
+	where node // nil if there is none
+	keys  []node
+	// joins are the reference tables in FROM. Of what reads the stream, kept is what
+	// partial rows are grouped by: the keys, and what the joins need. late is the part
+	// of WHERE that reads the tables, and unkept why they are not joined after the merge.
+	joins   []*join
+	kept    []node
+	late    []node
+	unkept  *Error
 	window  *Window
 	having  node
 	qualify node
@@ -73,7 +80,7 @@ func (q *query) fail(n node, hint, format string, args ...any) *Error {
 // errorAt makes an error for a byte offset of the definition's text; -1 means
 // its beginning.
 func (d Definition) errorAt(offset int, hint, message string) *Error {
-	e := &Error{File: d.File, Line: max(d.Line, 1), Column: 1, Message: message, Hint: hint}
+	e := &Error{File: d.File, Line: max(d.Line, 1), Column: 1, Message: refMark.ReplaceAllString(message, ""), Hint: hint}
 	if offset < 0 || offset > len(d.SQL) {
 		// The definition begins after its comments.
 		offset = len(d.SQL) - len(afterComments(d.SQL))
@@ -171,7 +178,11 @@ func (s session) normalise(def Definition, root node, schemas map[string]*event.
 	if err := q.validate(); err != nil {
 		return nil, err
 	}
-	return q, s.reportCaps(q)
+	if err := s.reportCaps(q); err != nil {
+		return nil, err
+	}
+	q.placeJoins()
+	return q, nil
 }
 
 // refuseClauses refuses what no view can have, whatever the stream is.
@@ -207,6 +218,16 @@ func (q *query) refuseClauses(root node) error {
 }
 
 func (q *query) resolveFrom(from node, schemas map[string]*event.Schema) error {
+	if text(from, "type") == "JOIN" {
+		found, err := q.resolveJoins(from, schemas)
+		if found || err != nil {
+			return err
+		}
+	}
+	return q.resolveStream(from, schemas)
+}
+
+func (q *query) resolveStream(from node, schemas map[string]*event.Schema) error {
 	switch text(from, "type") {
 	case "BASE_TABLE":
 	case "JOIN":

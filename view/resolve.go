@@ -46,6 +46,9 @@ func (r *resolver) run() error {
 	if err := r.findWindow(); err != nil {
 		return err
 	}
+	if err := r.joinConditions(); err != nil {
+		return err
+	}
 	var err error
 	if w := sub(r.root, "where_clause"); w != nil {
 		if q.where, err = r.resolve(w, scope{row: true, noWindows: true, before: -1}); err != nil {
@@ -358,6 +361,11 @@ func (r *resolver) name(n node, s scope) (node, error) {
 		}
 		return nil, q.fail(n, oneOf("it has", q.columnNames()), "stream %s has no column %s", q.schema.Stream, parts[1])
 	}
+	if len(parts) == 2 && len(q.joins) > 0 {
+		if to, err := q.joinedColumn(n, parts[0], parts[1]); to != nil || err != nil {
+			return to, err
+		}
+	}
 	if len(parts) != 1 {
 		return nil, q.fail(n, "read members of a JSON column with ->>", "no column is named %s", strings.Join(parts, "."))
 	}
@@ -372,6 +380,9 @@ func (r *resolver) name(n node, s scope) (node, error) {
 			return nil, q.fail(n, "put the condition into HAVING", "%s belongs to the window, not to an event", strings.ToLower(name))
 		}
 		return column(n["query_location"], bound), nil
+	}
+	if to, err := q.joinedColumn(n, "", name); to != nil || err != nil {
+		return to, err
 	}
 	if c := q.column(name); c != "" {
 		return column(n["query_location"], relEvents, c), nil

@@ -229,7 +229,7 @@ func (b *builder) fold() template {
 	if len(b.sides) == 0 {
 		return template{}
 	}
-	group := b.groupColumns()
+	group := b.finishColumns()
 	columns := slices.Clone(group)
 	own := filterOf(fmt.Sprintf("side = %d", sideID(len(b.sides), len(b.sides))))
 	for i, s := range b.slots {
@@ -284,7 +284,7 @@ func (b *builder) leasts(group []string) template {
 
 // mergedStub is a FROM item with the columns of the rows that finish takes, and none.
 func (b *builder) mergedStub(p *Plan) (string, error) {
-	rows := stub(p.Partial, "p")
+	rows := stub(p.merged(), "p")
 	if p.stmts.fold == (template{}) {
 		return rows, nil
 	}

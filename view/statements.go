@@ -179,7 +179,13 @@ func (b *builder) plain() (selection, error) {
 	var conditions, group []string
 	inner := "SELECT *"
 	for i, k := range b.keys {
-		inner += ", " + k + " AS " + plainKey(i)
+		name := plainKey(i)
+		if len(b.q.joins) > 0 {
+			name = plainKept(i)
+		}
+		inner += ", " + k + " AS " + name
+	}
+	for i := range b.q.keys {
 		group = append(group, relEvents+"."+plainKey(i))
 	}
 	if b.where != nil && b.where.safe {
@@ -195,6 +201,13 @@ func (b *builder) plain() (selection, error) {
 	counted := template{inner + " FROM ", " AS " + relEvents}
 	if len(conditions) > 0 {
 		counted.after += " WHERE " + strings.Join(conditions, " AND ")
+	}
+	if len(b.q.joins) > 0 {
+		joined, err := b.plainJoin()
+		if err != nil {
+			return selection{}, err
+		}
+		counted = compose(joined, counted)
 	}
 	if b.q.window != nil {
 		counted = compose(b.plainWindows(), counted)
@@ -233,7 +246,7 @@ func (b *builder) finished() (selection, error) {
 func (b *builder) fromMerged(bound func(node) (node, error)) func(node) (node, error) {
 	return func(n node) (node, error) {
 		if i := b.q.key(n); i >= 0 {
-			return column(json.Number("0"), relMerged, keyName(i)), nil
+			return column(json.Number("0"), relMerged, b.keyName(i)), nil
 		}
 		if isBound(n) {
 			return bound(n)

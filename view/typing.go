@@ -12,11 +12,16 @@ import (
 // typePlan asks the engine for the columns of the statements, and makes sure
 // that they agree with each other.
 func (b *builder) typePlan(p *Plan) error {
-	partial, err := b.columns(p.PartialSQL(b.typer.stub))
+	partial, err := b.columns(p.PartialSQL(b.events))
 	if err != nil {
 		return fmt.Errorf("planner: type the partial of view %s: %w", p.Name, err)
 	}
 	p.Partial = partial
+	if p.AfterMerge() {
+		if p.finishes, err = b.columns(p.stmts.reshape.over("(" + p.joinedSQL("FROM "+stub(partial, "p"), "") + ") AS _m")); err != nil {
+			return fmt.Errorf("planner: type the join of view %s: %w", p.Name, err)
+		}
+	}
 	again, err := b.columns(p.MergeSQL(stub(partial, "p")))
 	if err != nil {
 		return fmt.Errorf("planner: type the merge of view %s: %w", p.Name, err)
@@ -42,7 +47,7 @@ func (b *builder) typePlan(p *Plan) error {
 		return err
 	}
 	p.stmts.bounds = b.bounds(p.stmts.plain, p.Output)
-	if _, err := b.columns(p.CheckedSQL(b.typer.stub)); err != nil {
+	if _, err := b.columns(p.CheckedSQL(b.events)); err != nil {
 		return fmt.Errorf("planner: type the bounds of view %s: %w", p.Name, err)
 	}
 	return nil
@@ -51,7 +56,7 @@ func (b *builder) typePlan(p *Plan) error {
 // typePlain learns the columns of the answer, and casts those whose types no answer
 // has.
 func (b *builder) typePlain(p *Plan) error {
-	plain, err := b.conn.Describe(b.ctx, p.PlainSQL(b.typer.stub))
+	plain, err := b.conn.Describe(b.ctx, p.PlainSQL(b.events))
 	if err != nil {
 		return b.blameItems(p, err)
 	}
@@ -66,7 +71,7 @@ func (b *builder) typePlain(p *Plan) error {
 			}
 		}
 	}
-	if p.Output, err = b.columns(p.PlainSQL(b.typer.stub)); err != nil {
+	if p.Output, err = b.columns(p.PlainSQL(b.events)); err != nil {
 		return fmt.Errorf("planner: type the plain SQL of view %s: %w", p.Name, err)
 	}
 	return nil
@@ -91,7 +96,7 @@ func (b *builder) typeOrder(p *Plan, rows string) error {
 func (b *builder) blameItems(p *Plan, cause error) error {
 	s := p.stmts.plain
 	for i, it := range s.items {
-		if _, err := b.conn.Describe(b.ctx, "SELECT "+it+s.from.over(b.typer.stub)); err != nil {
+		if _, err := b.conn.Describe(b.ctx, "SELECT "+it+s.from.over(b.events)); err != nil {
 			return b.q.fail(b.q.items[i].expr, "", "%s", engineText(err))
 		}
 	}

@@ -47,6 +47,9 @@ type Definition struct {
 	Cap string
 	// References are the reference tables' columns, by name.
 	References map[string][]event.Column
+	// Reference is how they are joined: afterMerge, or an error that says why not; if
+	// it is empty, so if possible, and else over the stream.
+	Reference string
 	// Macros are those that SQL may call; nil if there are none.
 	Macros *macro.Set
 }
@@ -72,7 +75,8 @@ type Key struct {
 	// Name is the output column that shows the key, or a generated name when
 	// no output column is the key alone.
 	Name string
-	// Column is the key's column in the partial rows.
+	// Column is the key's column in the partial rows, or behind the join of reference
+	// tables.
 	Column string
 	Type   event.Type
 }
@@ -92,7 +96,7 @@ type Plan struct {
 	Window  *Window // nil if the view has none
 	Keys    []Key
 	// Partial are the columns of the partial rows: pane (if there is a
-	// window), keys k0, k1, …, then slots s0, s1, ….
+	// window), keys k0, k1, …, then slots s0, s1, …. See PartialKeys.
 	Partial []event.Column
 	// Lists are those columns of Partial that hold the elements of lists, which the
 	// engine cannot spill while it merges them.
@@ -104,15 +108,19 @@ type Plan struct {
 	// order, position columns not counted.
 	Reads []string
 
-	// References are the reference tables that the view joins, by their names; only a
-	// Direct view has any. See WithReferences.
+	// References are the reference tables that the view joins, by their names: each
+	// event of a Direct view, else merged rows. See WithReferences.
 	References []string
 	// Direct: the view is computed from the events when it is asked for. It has no
 	// partial rows; Partial has the groups' columns alone.
 	Direct bool
 
 	stmts statements
-	base  *Plan // of which this one groups the rows up (see Filter.By); nil if it is a view's own
+	// finishes are the columns of the merged rows that finish takes, where Partial are
+	// not: behind a join of reference tables.
+	finishes []event.Column
+	kept     int   // keys of the partial rows
+	base     *Plan // of which this one groups the rows up (see Filter.By); nil if it is a view's own
 }
 
 // A Filter narrows and shapes an answer.
@@ -248,7 +256,7 @@ func (p *Planner) Plan(ctx context.Context, def Definition, schemas map[string]*
 	s := session{ctx, p.conn}
 	plan, err := s.plan(def, schemas, p.fingerprint)
 	var refused *Error
-	if errors.As(err, &refused) && !refused.final {
+	if errors.As(err, &refused) && !refused.final && def.Reference == "" {
 		return s.overStream(def, schemas, p.fingerprint, refused)
 	}
 	return plan, err

@@ -284,8 +284,8 @@ func (b *builder) reshape() template {
 
 func (b *builder) keyColumns() []string {
 	var out []string
-	for i := range b.keys {
-		out = append(out, keyName(i))
+	for i := range b.q.keys {
+		out = append(out, b.keyName(i))
 	}
 	return out
 }
@@ -302,7 +302,7 @@ func plainKey(i int) string { return fmt.Sprintf("tailwater_key_%d", i) }
 func (b *builder) plainWindows() template {
 	w, size := b.q.window, b.q.window.Size.Microseconds()
 	var keys []string
-	for i := range b.keys {
+	for i := range b.q.keys {
 		keys = append(keys, plainKey(i))
 	}
 	us := "epoch_us(" + plainTime + ")"

@@ -273,8 +273,8 @@ func (a *advance) compact(ctx context.Context, p *view.Plan) (have sizes, err er
 // sortOrder is keys, then pane.
 func sortOrder(p *view.Plan) string {
 	var by []string
-	for _, k := range p.Keys {
-		by = append(by, duckdb.Ident(k.Column))
+	for _, k := range p.PartialKeys() {
+		by = append(by, duckdb.Ident(k))
 	}
 	if p.Window != nil {
 		by = append(by, "pane")
