@@ -12,7 +12,7 @@ import (
 // The annotations that each kind of file takes.
 var (
 	streamAnnotations = []string{"time", "time-format", "id", "dedup-window", "lookup"}
-	viewAnnotations   = []string{"description", "bounds", "timezone", "cap"}
+	viewAnnotations   = []string{"description", "bounds", "timezone", "cap", "reference"}
 	macroAnnotations  = []string{"description"}
 	queryAnnotations  = []string{"description", "param"}
 )

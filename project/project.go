@@ -98,7 +98,10 @@ func (p *Project) Plans() []*view.Plan {
 // Load reads the project in dir. What is wrong with its files comes back as
 // Problems, all of them in order of file and place; any other error means that
 // they could not be judged.
-func Load(ctx context.Context, dir string, planner *view.Planner) (*Project, error) {
+//
+// compute gives the reference tables that are SQL their rows, before views are planned
+// that join them, as serving.ComputeReferences does; without it, such views are refused.
+func Load(ctx context.Context, dir string, planner *view.Planner, compute ...func(context.Context, *Project) (Problems, error)) (*Project, error) {
 	if err := looksLikeProject(dir); err != nil {
 		return nil, err
 	}
@@ -111,6 +114,21 @@ func Load(ctx context.Context, dir string, planner *view.Planner) (*Project, err
 	l.names = map[string]string{} // macros are no tables
 	if err := l.loadMacros(ctx, l.readDir(dir, MacrosDir)); err != nil {
 		return nil, err
+	}
+	for _, of := range compute {
+		if len(l.problems) > 0 {
+			break // whatever it said would follow from them
+		}
+		wrong, err := of(ctx, l.project)
+		if err != nil {
+			return nil, err
+		}
+		l.problems = append(l.problems, wrong...)
+	}
+	for _, r := range l.project.References {
+		if len(compute) > 0 && r.Rows == nil {
+			l.broken[strings.ToLower(r.Name)] = true
+		}
 	}
 	l.names = map[string]string{} // nor are queries
 	l.loadQueries(l.readDir(dir, QueriesDir))
@@ -153,7 +171,7 @@ type loader struct {
 	project  *Project
 	problems Problems
 	names    map[string]string // file by lower-case name: streams and views share one space, as tables of one catalogue
-	broken   map[string]bool   // lower-case names of streams whose files have problems
+	broken   map[string]bool   // lower-case names of streams and reference tables whose files have problems
 }
 
 // A source is one SQL file.
@@ -310,12 +328,12 @@ func (l *loader) loadViews(ctx context.Context, sources []source, planner *view.
 func planView(ctx context.Context, planner *view.Planner, src source, schemas map[string]*event.Schema, macros *macro.Set, references map[string][]event.Column) (*view.Plan, Problems, error) {
 	notes, problems := readAnnotations(src, viewAnnotations)
 	plan, err := planner.Plan(ctx, view.Definition{Name: src.name, File: src.file, Line: 1, SQL: src.text, Description: notes.text("description"),
-		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Cap: notes.text("cap"), Macros: macros, References: references}, schemas)
+		Bounds: notes.text("bounds"), Timezone: notes.text("timezone"), Cap: notes.text("cap"), Reference: strings.ToLower(notes.text("reference")), Macros: macros, References: references}, schemas)
 	return plan, problems, err
 }
 
-// referenceColumns gives the columns of the reference tables that are files of rows:
-// what views may join.
+// referenceColumns gives the columns of the reference tables that have rows: what
+// views may join.
 func (p *Project) referenceColumns() map[string][]event.Column {
 	out := map[string][]event.Column{}
 	for _, r := range p.References {

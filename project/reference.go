@@ -65,12 +65,14 @@ func (l *loader) loadReferences(ctx context.Context, dir string) error {
 		if !l.claim(base, file) {
 			continue
 		}
+		l.broken[strings.ToLower(base)] = true // until it is read
 		if extension == ".sql" {
 			text, err := readFile(filepath.Join(absolute, e.Name()))
 			if err != nil || strings.TrimSpace(text) == "" {
 				l.problem(file, place{}, textOfError(err, "the file is empty"), "write one SELECT over other reference tables into it")
 				continue
 			}
+			delete(l.broken, strings.ToLower(base))
 			l.project.References = append(l.project.References, &Reference{Name: base, File: file, SQL: text})
 			continue
 		}
@@ -85,6 +87,7 @@ func (l *loader) loadReferences(ctx context.Context, dir string) error {
 		case err != nil:
 			l.problem(file, place{}, err.Error(), "")
 		default:
+			delete(l.broken, strings.ToLower(base))
 			r.Name, r.File = base, file
 			l.project.References = append(l.project.References, r)
 		}

@@ -305,6 +305,7 @@ func (c *Core) Views(ctx context.Context) (any, error) {
 	type entry struct {
 		View        string   `json:"view"`
 		Direct      bool     `json:"direct"` // computed from the events when it is asked for
+		References  []string `json:"references,omitempty"`
 		Stream      string   `json:"stream"`
 		Version     string   `json:"version"`
 		Description string   `json:"description,omitempty"`
@@ -318,7 +319,7 @@ func (c *Core) Views(ctx context.Context) (any, error) {
 		if !access.From(ctx).Sees(p.Name) {
 			continue
 		}
-		e := entry{View: p.Name, Direct: p.Direct, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
+		e := entry{View: p.Name, Direct: p.Direct, References: p.References, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
 		if !access.From(ctx).Sees(p.Stream) {
 			e.SQL = "" // it tells of columns that the key may not see
 		}

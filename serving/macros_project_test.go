@@ -16,6 +16,32 @@ import (
 // payFolder loads a project with the rig's stream and further files.
 func payFolder(t *testing.T, files map[string]string) *project.Project {
 	t.Helper()
+	p, err := project.Load(t.Context(), payDir(t, files), payPlanner(t))
+	must(t, err)
+	return p
+}
+
+// payProjectOf loads it with reference tables that are computed.
+func payProjectOf(t *testing.T, files map[string]string) (*project.Project, project.Problems) {
+	t.Helper()
+	p, err := project.Load(t.Context(), payDir(t, files), payPlanner(t), ComputeReferences)
+	var problems project.Problems
+	if err != nil && !errors.As(err, &problems) {
+		t.Fatal(err)
+	}
+	return p, problems
+}
+
+func payPlanner(t *testing.T) *view.Planner {
+	t.Helper()
+	planner, err := view.NewPlanner(t.Context())
+	must(t, err)
+	t.Cleanup(func() { planner.Close() })
+	return planner
+}
+
+func payDir(t *testing.T, files map[string]string) string {
+	t.Helper()
 	dir := t.TempDir()
 	files["streams/pay.sql"] = "-- time: ts\nCREATE TABLE pay (ts TIMESTAMP NOT NULL, k VARCHAR, n BIGINT NOT NULL)"
 	for name, text := range files {
@@ -23,12 +49,7 @@ func payFolder(t *testing.T, files map[string]string) *project.Project {
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
-	planner, err := view.NewPlanner(t.Context())
-	must(t, err)
-	defer planner.Close()
-	p, err := project.Load(t.Context(), dir, planner)
-	must(t, err)
-	return p
+	return dir
 }
 
 var payMacros = map[string]string{

@@ -59,9 +59,9 @@ var schemas = object{
 	"View": record(object{
 		"view": typed("string"), "stream": typed("string"), "version": typed("string"), "description": typed("string"),
 		"window": object{"anyOf": []any{typed("null"), record(object{"kind": typed("string"), "size_ms": typed("integer"), "slide_ms": typed("integer"), "max_ms": typed("integer"), "unit": typed("string"), "timezone": typed("string")}, "slide_ms", "max_ms", "unit", "timezone")}},
-		"direct": typed("boolean"), "keys": arrayOf(typed("string")), "sql": typed("string"),
+		"direct": typed("boolean"), "references": arrayOf(typed("string")), "keys": arrayOf(typed("string")), "sql": typed("string"),
 		"columns": arrayOf(record(object{"name": typed("string"), "type": typed("string"), "role": enumOf("window_start", "window_end", "key", "measure"), "additive": typed("boolean")})),
-	}, "description"),
+	}, "description", "references"),
 	"Stream": record(object{
 		"stream": typed("string"), "columns": arrayOf(record(object{"name": typed("string"), "type": typed("string"), "not_null": typed("boolean")})),
 		"time": typed("string"), "time_format": typed("string"), "formats": object{"type": "object", "additionalProperties": typed("string")}, "id": typed("string"),

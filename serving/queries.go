@@ -19,11 +19,12 @@ type NamedQuery struct {
 	Tables  []string       // that it reads
 }
 
-// BindQueries computes the project's reference tables that are SQL, in place, passes
+// BindQueries computes the project's reference tables that are SQL, in place if that has
+// not been done, passes
 // its queries through the gate and binds them over empty tables. What is wrong with
 // them comes back as problems.
 func BindQueries(ctx context.Context, p *project.Project) ([]NamedQuery, project.Problems, error) {
-	if wrong, err := computeReferences(ctx, p); err != nil || len(wrong) > 0 {
+	if wrong, err := ComputeReferences(ctx, p); err != nil || len(wrong) > 0 {
 		return nil, wrong, err
 	}
 	if len(p.Queries) == 0 {

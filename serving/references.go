@@ -26,16 +26,16 @@ type names []string
 // Tables implements Catalog.
 func (n names) Tables(context.Context) []string { return n }
 
-// computeReferences gives the reference tables that are a SELECT over others their
-// rows and versions, those that they read first. What is wrong with them comes back
-// as problems.
-func computeReferences(ctx context.Context, p *project.Project) (project.Problems, error) {
+// ComputeReferences gives the reference tables that are a SELECT over others their
+// rows and versions, those that they read first, if they have none. What is wrong with
+// them comes back as problems.
+func ComputeReferences(ctx context.Context, p *project.Project) (project.Problems, error) {
 	var tables names
 	known := map[string]*project.Reference{}
 	for _, r := range p.References {
 		tables, known[r.Name] = append(tables, r.Name), r
 	}
-	if !slices.ContainsFunc(p.References, computed) {
+	if !slices.ContainsFunc(p.References, uncomputed) {
 		return nil, nil
 	}
 	db, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, MemoryLimit: "512MB", Locked: true})
@@ -48,7 +48,7 @@ func computeReferences(ctx context.Context, p *project.Project) (project.Problem
 	var problems project.Problems
 	waiting := map[*project.Reference]*Statement{}
 	for _, r := range p.References {
-		if !computed(r) {
+		if !uncomputed(r) {
 			continue
 		}
 		st, err := gate.Admit(ctx, r.SQL)
@@ -89,7 +89,7 @@ func computeReferences(ctx context.Context, p *project.Project) (project.Problem
 	return problems, nil
 }
 
-func computed(r *project.Reference) bool { return r.SQL != "" }
+func uncomputed(r *project.Reference) bool { return r.SQL != "" && r.Rows == nil }
 
 // computeReference runs the statement over the rows of the tables that it reads. A
 // table has no order: its rows are sorted, so that the same rows are one version.

@@ -55,6 +55,8 @@ var windowViews = []view.Definition{
 	{Name: "kept", Cap: "3", SQL: "SELECT k, list(n) AS l, string_agg(n, '/' ORDER BY ts DESC) FILTER (n > 0) AS s FROM pay GROUP BY session(ts, INTERVAL '8 minutes'), k"},
 	{Name: "above", SQL: "SELECT p.k, count(*) AS c FROM pay AS p WHERE n > (SELECT avg(n) FROM pay) GROUP BY ALL ORDER BY c DESC, k"},
 	{Name: "named", SQL: "SELECT n.name, count(*) AS c, sum(p.n) AS s FROM pay AS p LEFT JOIN names AS n USING (k) GROUP BY ALL"},
+	{Name: "named_hourly", SQL: "SELECT window_start, upper(name) AS name, count(*) AS c, sum(p.n) AS s, count(DISTINCT n) AS d FROM pay AS p JOIN names AS m ON p.k = m.k AND m.name <> 'x' GROUP BY tumble(ts, INTERVAL '1 hour'), upper(name)"},
+	{Name: "lengths", SQL: "SELECT p.k, sum(length(m.name)) AS s FROM pay AS p JOIN names AS m ON p.k = m.k GROUP BY p.k"},
 }
 
 // A rig is a core over layers in memory: one stream with views, events that a test
@@ -131,13 +133,16 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// rigReferences is the reference table names: a long name of k, none for c.
-func rigReferences() []Reference {
+// rigReferences is the reference table names: a long name of k, none for c. rigNames are
+// others.
+func rigReferences() []Reference { return rigNames("v1", "Anna's", "Ben's") }
+
+func rigNames(version, a, b string) []Reference {
 	columns := []event.Column{{Name: "k", Type: event.Type{Kind: event.Varchar}}, {Name: "name", Type: event.Type{Kind: event.Varchar}}}
-	b := array.NewRecordBuilder(memory.DefaultAllocator, event.ArrowSchema(columns))
-	b.Field(0).(*array.StringBuilder).AppendValues([]string{"a", "b"}, nil)
-	b.Field(1).(*array.StringBuilder).AppendValues([]string{"Anna's", "Ben's"}, nil)
-	return []Reference{{Name: "names", Version: "v1", Rows: &duckdb.Relation{Columns: columns, Batches: []duckdb.Batch{duckdb.RecordBatch(b.NewRecordBatch())}}}}
+	rows := array.NewRecordBuilder(memory.DefaultAllocator, event.ArrowSchema(columns))
+	rows.Field(0).(*array.StringBuilder).AppendValues([]string{"a", "b"}, nil)
+	rows.Field(1).(*array.StringBuilder).AppendValues([]string{a, b}, nil)
+	return []Reference{{Name: "names", Version: version, Rows: &duckdb.Relation{Columns: columns, Batches: []duckdb.Batch{duckdb.RecordBatch(rows.NewRecordBatch())}}}}
 }
 
 // rigOperations is what the program around a core does.

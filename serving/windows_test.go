@@ -13,8 +13,10 @@ var windowsByHand = map[string]string{
 	"rolling": `SELECT k, w AS window_start, count(*) AS c, sum(n)::HUGEINT AS s FROM (SELECT *, unnest([time_bucket(INTERVAL '20 minutes', ts, TIMESTAMP '1970-01-01') - INTERVAL 40 MINUTES, time_bucket(INTERVAL '20 minutes', ts, TIMESTAMP '1970-01-01') - INTERVAL 20 MINUTES, time_bucket(INTERVAL '20 minutes', ts, TIMESTAMP '1970-01-01')]) AS w FROM pay) GROUP BY ALL`,
 	"moving": `SELECT k, t AS window_end, count(*) AS c, sum(n)::HUGEINT AS s FROM (SELECT DISTINCT k AS key, t FROM (SELECT k, ts AS t FROM pay UNION ALL SELECT k, ts + INTERVAL 2 MINUTES FROM pay)) AS e
 		JOIN pay ON pay.k IS NOT DISTINCT FROM e.key AND ts <= t AND ts > t - INTERVAL 2 MINUTES GROUP BY k, t`,
-	"instants": `SELECT ts AS window_start, count(*) AS c FROM pay GROUP BY ts`,
-	"named":    `SELECT name, count(*) AS c, sum(n)::HUGEINT AS s FROM pay LEFT JOIN names ON pay.k = names.k GROUP BY name`,
+	"instants":     `SELECT ts AS window_start, count(*) AS c FROM pay GROUP BY ts`,
+	"named":        `SELECT name, count(*) AS c, sum(n)::HUGEINT AS s FROM pay LEFT JOIN names ON pay.k = names.k GROUP BY name`,
+	"named_hourly": `SELECT time_bucket(INTERVAL '1 hour', ts, TIMESTAMP '1970-01-01') AS window_start, upper(name) AS name, count(*) AS c, sum(n)::HUGEINT AS s, count(DISTINCT n) AS d FROM pay JOIN names ON pay.k = names.k GROUP BY ALL`,
+	"lengths":      `SELECT pay.k, sum(length(name)) AS s FROM pay JOIN names ON pay.k = names.k GROUP BY ALL`,
 	"visits": `SELECT k, min(ts) AS window_start, max(ts) + INTERVAL 8 MINUTES AS window_end, count(*) AS c, sum(n)::HUGEINT AS s FROM
 		(SELECT *, sum(CASE WHEN gap < INTERVAL 8 MINUTES THEN 0 ELSE 1 END) OVER (PARTITION BY k ORDER BY ts, n) AS visit FROM (SELECT *, ts - lag(ts) OVER (PARTITION BY k ORDER BY ts, n) AS gap FROM pay)) GROUP BY k, visit`,
 }
@@ -94,24 +96,6 @@ func TestWindowsAreFilteredOnAllLayers(t *testing.T) {
 			if sortedLines(got) != sortedLines(want) {
 				t.Errorf("%s where %s:\n%s\nwant:\n%s", name, where, got, want)
 			}
-		}
-	}
-}
-
-func TestAViewThatJoinsAReferenceTableNamesItsVersion(t *testing.T) {
-	r := newRig(t)
-	r.send(30)
-	for name, a := range map[string]func() (*Answer, error){
-		"by address": func() (*Answer, error) { return r.View(t.Context(), ViewRequest{Name: "named"}) },
-		"by SQL": func() (*Answer, error) {
-			return r.SQL(t.Context(), SQLRequest{SQL: "SELECT * FROM named", Timeout: time.Minute})
-		},
-	} {
-		answer, err := a()
-		must(t, err)
-		answer.Close()
-		if got := fmt.Sprint(answer.Statistics["reference_versions"]); got != "map[names:v1]" {
-			t.Errorf("%s: versions %s", name, got)
 		}
 	}
 }

@@ -53,8 +53,7 @@ func TestPlanner(t *testing.T) {
 }
 
 func describe(t *testing.T, planner *Planner, definition string, schemas map[string]*event.Schema) string {
-	def := annotated(strings.ReplaceAll(definition, "⏎", "
-"))
+	def := annotated(strings.ReplaceAll(definition, "⏎", "\n"))
 	def.File, def.Line, def.References = "views/v.sql", 1, joinedColumns()
 	p, err := planner.Plan(t.Context(), def, schemas)
 	var refused *Error

@@ -55,7 +55,7 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 		return nil, err
 	}
 	defer planner.Close()
-	p, err := project.Load(ctx, dir, planner)
+	p, err := project.Load(ctx, dir, planner, serving.ComputeReferences)
 	if err != nil {
 		return nil, err
 	}

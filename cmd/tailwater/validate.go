@@ -65,7 +65,7 @@ func checkProject(ctx context.Context, dir string) (*project.Project, error) {
 		return nil, fmt.Errorf("open the planner: %w", err)
 	}
 	defer planner.Close()
-	p, err := project.Load(ctx, dir, planner)
+	p, err := project.Load(ctx, dir, planner, serving.ComputeReferences)
 	var problems project.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return nil, err
@@ -196,7 +196,10 @@ func describeWindow(w *view.Window) string {
 // describeCost says what asking for a view costs, if it is more than merging partial
 // rows.
 func describeCost(p *view.Plan) string {
-	if !p.Direct {
+	switch {
+	case p.AfterMerge():
+		return ", joins " + strings.Join(p.References, ", ") + " after the merge"
+	case !p.Direct:
 		return ""
 	}
 	return ", computed from the events when asked: each answer reads all events of " + p.Stream
@@ -232,6 +235,8 @@ type (
 		Stream      string       `json:"stream"`
 		Description string       `json:"description,omitempty"`
 		Version     string       `json:"version"`
+		Direct      bool         `json:"direct,omitempty"`
+		References  []string     `json:"references,omitempty"`
 		Columns     []columnJSON `json:"columns"`
 	}
 	macroJSON struct {
@@ -270,7 +275,7 @@ func writeProjectJSON(out *output, p *project.Project, problems project.Problems
 			result.Streams = append(result.Streams, j)
 		}
 		for _, v := range p.Views {
-			result.Views = append(result.Views, viewJSON{v.Name, v.File, v.Stream, v.Description, v.Version, columnsJSON(v.Output)})
+			result.Views = append(result.Views, viewJSON{v.Name, v.File, v.Stream, v.Description, v.Version, v.Direct, v.References, columnsJSON(v.Output)})
 		}
 		for _, q := range p.Queries {
 			j := queryJSON{Query: q.Name, File: q.File, Description: q.Description, Parameters: []columnJSON{}}
