@@ -23,14 +23,29 @@ func clicks() *event.Schema {
 	}}
 }
 
+// pageRows are the lines of the page's block of CSV, without its first.
+func pageRows(t *testing.T, page string, block int) []string {
+	t.Helper()
+	csv := regexp.MustCompile("(?s)```csv\n.*?\n(.*?)```").FindAllStringSubmatch(page, -1)
+	if len(csv) != 2 {
+		t.Fatalf("the page has %d blocks of CSV, not its events and its reference table", len(csv))
+	}
+	return strings.Split(strings.TrimSpace(csv[block][1]), "\n")
+}
+
+// pageTables makes the page's reference table.
+func pageTables(t *testing.T, page string) map[string]string {
+	var rows []string
+	for _, line := range pageRows(t, page, 1) {
+		rows = append(rows, "('"+strings.ReplaceAll(line, ",", "', '")+"')")
+	}
+	return map[string]string{"pages": "SELECT * FROM (VALUES " + strings.Join(rows, ", ") + ") AS v(page, area, owner)"}
+}
+
 // clicked makes the page's events, one message each in the page's order, a FROM item.
 func clicked(t *testing.T, page string) string {
-	csv := regexp.MustCompile("(?s)```csv\n.*?\n(.*?)```").FindStringSubmatch(page)
-	if csv == nil {
-		t.Fatal("the page has no events")
-	}
 	var rows []string
-	for i, line := range strings.Split(strings.TrimSpace(csv[1]), "\n") {
+	for i, line := range pageRows(t, page, 0) {
 		var values []string
 		for _, v := range strings.Split(line, ",") {
 			values = append(values, "nullif('"+v+"', '')")
@@ -50,7 +65,13 @@ func annotated(sql string) Definition {
 		}
 		return m[1]
 	}
-	return Definition{Name: "v", SQL: sql, Bounds: value("bounds"), Timezone: value("timezone"), Cap: value("cap")}
+	text := event.Type{Kind: event.Varchar}
+	pages := []event.Column{{Name: "page", Type: text}, {Name: "area", Type: text}, {Name: "owner", Type: text}}
+	reference := value("reference")
+	if strings.HasSuffix(sql, "/* "+afterMerge+" */") { // in a table of the page
+		reference = afterMerge
+	}
+	return Definition{Name: "v", SQL: sql, Bounds: value("bounds"), Timezone: value("timezone"), Cap: value("cap"), Reference: reference, References: map[string][]event.Column{"pages": pages}}
 }
 
 // Every ```sql of the page is a view, and the ```text behind it its answer.
@@ -74,13 +95,14 @@ func TestExamplesOfThePageOfViewsAreTrue(t *testing.T) {
 			t.Errorf("%s\n%v", sql, err)
 			return example
 		}
+		p = p.WithReferences(pageTables(t, page))
 		answers := tableOf(b, answerSQL(t, p, Filter{})("("+p.PartialSQL(events)+")"), strings.Contains(sql, "ORDER BY"))
 		if answers != want && !*update {
 			t.Errorf("%s\ngives\n%s\nthe page says\n%s", sql, answers, want)
 		}
 		return "```sql\n" + sql + "```\n```text\n" + answers + "```"
 	})
-	if examples < 9 {
+	if examples < 11 {
 		t.Errorf("the page has %d examples", examples)
 	}
 	rewritePage(t, page, updated)

@@ -177,7 +177,7 @@ func (n *node) reload(ctx context.Context) (*project.Project, project.Problems, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return p, streamsChanged(n.project, p), nil
+	return p, append(streamsChanged(n.project, p), referencesChanged(n.project, p)...), nil
 }
 
 // streamsChanged tells which streams are others than those that a node runs.
