@@ -57,7 +57,9 @@ type conformCase struct {
 	keys       []string // columns of the stream
 	where      taken
 	aggregates []aggregateCase
-	plan       *Plan
+	// joins stand behind the stream, which is t, in FROM; they have a column name.
+	joins string
+	plan  *Plan
 }
 
 // A taken is a view's WHERE, and the same by hand where that fails on events.
@@ -79,6 +81,9 @@ func (c *conformCase) definition() string {
 		}
 	}
 	sql := "SELECT " + strings.Join(columns, ", ") + " FROM trades"
+	if c.joins != "" {
+		sql += " AS t " + c.joins
+	}
 	if c.where.view != "" {
 		sql += " WHERE " + c.where.view
 	}
@@ -110,6 +115,10 @@ func (c *conformCase) oracle(events string) string {
 		}
 		columns = append(columns, fmt.Sprintf("%s AS a%d", plain, i))
 		bounds = append(bounds, fmt.Sprintf("%s AS b%d", bound, i))
+	}
+	if c.joins != "" {
+		events = plainOver("SELECT t.*, name FROM trades AS t "+c.joins, events)
+		events = "(" + events + ")"
 	}
 	sql := fmt.Sprintf("WITH e AS (SELECT * FROM %s%s), w AS (%s) SELECT %s FROM w",
 		events, where, c.rows(c.keys), strings.Join(append(columns, bounds...), ", "))

@@ -82,7 +82,7 @@ func (q *query) resolveJoins(from node, schemas map[string]*event.Schema) (found
 		q.notAfterMerge(from, "write JOIN or LEFT JOIN … ON", "a %s join of a reference table is computed from the events", strings.ToLower(strings.Replace(kind, "REGULAR ", "", 1)))
 		return true, q.unkept
 	}
-	if strings.EqualFold(j.alias, q.alias) || slices.ContainsFunc(q.joins, func(o *join) bool { return strings.EqualFold(o.alias, j.alias) }) {
+	if strings.EqualFold(j.alias, q.alias) || strings.EqualFold(j.alias, q.schema.Stream) || slices.ContainsFunc(q.joins, func(o *join) bool { return strings.EqualFold(o.alias, j.alias) }) {
 		return true, q.fail(right, "give one of them another name with AS", "two tables of the view are called %s", j.alias)
 	}
 	q.joins = append(q.joins, j)
@@ -234,9 +234,16 @@ func (q *query) placeJoins() {
 			keep(part)
 		}
 	}
-	ofKeys := len(q.kept)
-	isKey := func(n node) bool {
-		return slices.ContainsFunc(q.kept[:ofKeys], func(k node) bool { return canonical(k) == canonical(n) })
+	ofKeys := slices.Clone(q.kept)
+	// What is computed of keys makes no more groups, and a condition three at most.
+	few := func(n node) bool {
+		other := false
+		walk(n, func(m node) bool {
+			key := slices.ContainsFunc(ofKeys, func(k node) bool { return canonical(k) == canonical(m) })
+			other = other || !key && isStream(m)
+			return !key
+		})
+		return !other || isCondition(n)
 	}
 	conditions := conjuncts(q.where)
 	for _, j := range q.joins {
@@ -266,7 +273,7 @@ func (q *query) placeJoins() {
 	place := func(c node, of int) {
 		equal := q.ties(c, of, tied)
 		for _, part := range streamParts(c) {
-			if !equal && !isKey(part) {
+			if !equal && !few(part) {
 				q.notAfterMerge(part, "group by it, or put the condition into a query over the view",
 					"this condition compares a reference table with what is no key of the view")
 			}
@@ -300,6 +307,17 @@ func (q *query) placeJoins() {
 			return true
 		})
 	}
+}
+
+// isCondition reports whether n is true, false or NULL, by its form.
+func isCondition(n node) bool {
+	switch class(n) {
+	case "COMPARISON", "BETWEEN", "CONJUNCTION":
+		return true
+	case "OPERATOR":
+		return slices.Contains([]string{"OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_NOT", "COMPARE_IN", "COMPARE_NOT_IN"}, text(n, "type"))
+	}
+	return slices.Contains([]string{"~~", "!~~", "contains", "starts_with", "prefix", "suffix", "ends_with"}, function(n))
 }
 
 // ties reports whether a condition is an equality of a table's column with the stream
