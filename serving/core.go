@@ -321,7 +321,7 @@ func (c *Core) Views(ctx context.Context) (any, error) {
 		}
 		e := entry{View: p.Name, Direct: p.Direct, References: p.References, Stream: p.Stream, Version: p.Version, Description: p.Description, Keys: []string{}, SQL: p.SQL}
 		if !access.From(ctx).Sees(p.Stream) {
-			e.SQL = "" // it tells of columns that the key may not see
+			e.SQL, e.References = "", nil // they tell of what the key may not see
 		}
 		if p.Window != nil {
 			w := p.Window
