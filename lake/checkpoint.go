@@ -163,11 +163,15 @@ func (t *Table) lastOwnInfo(ctx context.Context, version int64) (*commitInfo, er
 // so that to go on could lose or double rows. Restart the program: it then
 // begins from what the table holds.
 type ConflictError struct {
-	Version int64 // the commit that was found
-	Source  event.Source
+	Version int64        // the commit that was found
+	Source  event.Source // empty if it is about none
 	Reason  string
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("commit version %d is of another program: %s (source %s); stop the other one, then restart this one", e.Version, e.Reason, e.Source)
+	of := ""
+	if e.Source != (event.Source{}) {
+		of = fmt.Sprintf(" (source %s)", e.Source)
+	}
+	return fmt.Sprintf("commit version %d is of another program: %s%s; stop the other one, then restart this one", e.Version, e.Reason, of)
 }

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,6 +71,9 @@ func (c Config) withDefaults() Config {
 type Lake struct {
 	bucket Bucket
 	cfg    Config
+	// columns has, by local path, the columns of files whose statistics do not tell
+	// them: a few hundred bytes a file.
+	columns sync.Map
 }
 
 // Open opens a lake. It proves that the store honours PutIfAbsent, because
@@ -132,7 +136,8 @@ func readAll(ctx context.Context, b Bucket, key string) ([]byte, error) {
 var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Table opens the table of a stream, or of its dead letters, and creates it if
-// it is missing. A table whose columns are others than the schema's is refused.
+// it is missing. A table that lacks columns at the schema's end, which may be NULL, is
+// given them; any other difference is refused.
 func (l *Lake) Table(ctx context.Context, schema *event.Schema) (*Table, error) {
 	if !tableName.MatchString(schema.Stream) {
 		return nil, fmt.Errorf("lake: %q cannot name a table; use letters, digits and underscores", schema.Stream)

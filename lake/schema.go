@@ -3,9 +3,9 @@ package lake
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -78,48 +78,46 @@ func schemaString(s *event.Schema) (string, error) {
 	return string(text), err
 }
 
-// checkSchema compares a table's schema with the stream's, and names the first
-// column that differs and what to do.
-func checkSchema(have string, want *event.Schema) error {
-	var h, w deltaSchema
+// missingColumns gives the columns of the stream that a table of the schema has to gain,
+// in order. A schema that cannot be brought to the stream's by that is an error that
+// names the first column that differs, and what to do.
+func missingColumns(have string, want *event.Schema) ([]event.Column, error) {
+	var h deltaSchema
 	if err := json.Unmarshal([]byte(have), &h); err != nil {
-		return fmt.Errorf("schema of the table: %w", err)
+		return nil, fmt.Errorf("schema of the table: %w", err)
 	}
-	text, err := schemaString(want)
-	if err != nil {
-		return err
+	columns := make([]event.Column, len(h.Fields))
+	for i, f := range h.Fields {
+		columns[i] = f.column()
 	}
-	if err := json.Unmarshal([]byte(text), &w); err != nil {
-		return err
+	own := len(columns) - len(event.PositionColumns)
+	if own < 0 || !slices.Equal(columns[own:], event.PositionColumns) {
+		return nil, errors.New("the last columns of the table are not those of positions; another program has changed it: restore it to the version before")
 	}
-	const remedy = "give the stream its old columns back, or name a new stream"
-	for i, f := range w.Fields {
-		if i >= len(h.Fields) {
-			return fmt.Errorf("the stream has a column %q that the table lacks; %s", f.Name, remedy)
-		}
-		if g := h.Fields[i]; describeField(f) != describeField(g) {
-			return fmt.Errorf("column %d is %s in the stream and %s in the table; %s", i+1, describeField(f), describeField(g), remedy)
-		}
-	}
-	if len(h.Fields) > len(w.Fields) {
-		return fmt.Errorf("the table has a column %q that the stream lacks; %s", h.Fields[len(w.Fields)].Name, remedy)
-	}
-	return nil
+	return event.Added(columns[:own], want.Columns)
 }
 
-func describeField(f deltaField) string {
-	text, err := json.Marshal(f.Type)
-	if err != nil {
-		text = []byte("?")
+// column reads a field; one of a type that no stream has is of kind Invalid.
+func (f deltaField) column() event.Column {
+	c := event.Column{Name: f.Name, NotNull: !f.Nullable}
+	name, _ := f.Type.(string)
+	for k := event.Boolean; k <= event.Timestamp; k++ {
+		t := event.Type{Kind: k}
+		if k == event.Decimal {
+			if _, err := fmt.Sscanf(name, "decimal(%d,%d)", &t.Precision, &t.Scale); err != nil {
+				continue
+			}
+		}
+		if text, err := deltaType(t); err != nil || text != name {
+			continue
+		}
+		// JSON is a string with a note.
+		if declared, noted := f.Metadata[sqlTypeKey].(string); !noted || declared == k.String() {
+			c.Type = t
+			break
+		}
 	}
-	out := fmt.Sprintf("%q %s", f.Name, strings.Trim(string(text), `"`))
-	if t, ok := f.Metadata[sqlTypeKey].(string); ok {
-		out += " (" + t + ")"
-	}
-	if !f.Nullable {
-		out += " NOT NULL"
-	}
-	return out
+	return c
 }
 
 // parquetNode gives the Parquet form of a column, with the encoding that was

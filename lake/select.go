@@ -45,14 +45,34 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 	if err != nil {
 		return "", err
 	}
-	if len(paths) == 0 {
+	layouts, err := s.layouts(overlapping, paths)
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	for _, l := range layouts {
+		if part, some := s.selectFiles(l, ranges, within); some {
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
 		return emptySQL(s.Schema.Relation()), nil
 	}
+	return strings.Join(parts, " UNION ALL "), nil
+}
+
+// selectFiles gives the SELECT over the files of a layout; false if none of their rows
+// is within the bounds.
+func (s *Snapshot) selectFiles(l *layout, ranges []event.Range, within Bounds) (sql string, some bool) {
 	var cols, files, where []string
 	for _, c := range s.Schema.Relation() {
+		if l.lacks[c.Name] {
+			cols = append(cols, nullSQL(c))
+			continue
+		}
 		cols = append(cols, columnSQL(c))
 	}
-	for _, p := range paths {
+	for _, p := range l.paths {
 		files = append(files, "'"+strings.ReplaceAll(p, "'", "''")+"'")
 	}
 	for _, r := range ranges {
@@ -65,7 +85,7 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 	if len(where) > 1 {
 		condition = "(" + condition + ")"
 	}
-	if !slices.ContainsFunc(overlapping, func(f File) bool {
+	if !slices.ContainsFunc(l.files, func(f File) bool {
 		return !slices.ContainsFunc(ranges, func(r event.Range) bool { return f.within(r) })
 	}) {
 		condition = "true" // the positions need not be read
@@ -74,6 +94,9 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 		b, known := within[strings.ToLower(c.Name)]
 		if !known || c.Kind != event.Timestamp {
 			continue
+		}
+		if l.lacks[c.Name] {
+			return "", false
 		}
 		if b.Least != math.MinInt64 {
 			condition += fmt.Sprintf(" AND %s >= %s", quote(c.Name), instant(b.Least))
@@ -84,7 +107,7 @@ func (s *Snapshot) SelectWithin(ctx context.Context, ranges []event.Range, withi
 	}
 	// Without hive_partitioning = false, a directory named a=b would be a column.
 	return fmt.Sprintf("SELECT %s FROM read_parquet([%s], hive_partitioning = false) WHERE %s",
-		strings.Join(cols, ", "), strings.Join(files, ", "), condition), nil
+		strings.Join(cols, ", "), strings.Join(files, ", "), condition), true
 }
 
 // instant writes a TIMESTAMPTZ, which is what a Parquet column of instants is read as.
@@ -106,9 +129,13 @@ func columnSQL(c event.Column) string {
 func emptySQL(columns []event.Column) string {
 	var cols []string
 	for _, c := range columns {
-		cols = append(cols, fmt.Sprintf("CAST(NULL AS %s) AS %s", c.Type, quote(c.Name)))
+		cols = append(cols, nullSQL(c))
 	}
 	return "SELECT " + strings.Join(cols, ", ") + " WHERE false"
+}
+
+func nullSQL(c event.Column) string {
+	return fmt.Sprintf("CAST(NULL AS %s) AS %s", c.Type, quote(c.Name))
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -52,6 +52,7 @@ type File struct {
 	At         [2]int64 // _ingested_at, µs since 1970, rounded outwards
 
 	times map[string][2]int64 // likewise of the stream's own columns, if it is known
+	whole bool                // the statistics know each column of the stream, so the file has them
 	add   add
 }
 

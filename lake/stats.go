@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -205,9 +206,9 @@ func encodeStats(rows int64, columns []*columnWriter) (string, error) {
 	return string(text), nil
 }
 
-// decodeStats reads what a file's statistics say about positions, and about the
-// TIMESTAMP columns of the schema. known is false
-// if they do not bound all of them.
+// decodeStats reads what a file's statistics say about positions, about the TIMESTAMP
+// columns of the schema, and whether the file has all of its columns. known is false if
+// they do not bound all positions.
 func (f *File) decodeStats(text string, schema *event.Schema) (known bool, err error) {
 	// Without statistics a file can hold anything.
 	f.Epochs, f.Partitions = [2]uint32{0, math.MaxUint32}, [2]uint32{0, math.MaxUint32}
@@ -223,6 +224,7 @@ func (f *File) decodeStats(text string, schema *event.Schema) (known bool, err e
 		return false, fmt.Errorf("statistics of %s: %w", f.Path, err)
 	}
 	f.Rows = s.NumRecords
+	f.whole = !slices.ContainsFunc(schema.Columns, func(c event.Column) bool { _, counted := s.NullCount[c.Name]; return !counted })
 	bounds := func(name string) (lo, hi int64, ok bool) {
 		a, ok1 := s.MinValues[name].(json.Number)
 		z, ok2 := s.MaxValues[name].(json.Number)

@@ -75,8 +75,9 @@ func (t *Table) take(s *Snapshot, version int64, actions []action) (*Snapshot, e
 		return nil, err
 	}
 	if n.metaVersion == version {
-		if err := checkSchema(n.meta.SchemaString, t.schema); err != nil {
-			return nil, fmt.Errorf("commit version %d: %w", version, err)
+		// Rows of other columns than the table's must not be committed.
+		if missing, err := missingColumns(n.meta.SchemaString, t.schema); err != nil || len(missing) > 0 {
+			return nil, &ConflictError{version, event.Source{}, "it changed the columns"}
 		}
 	}
 	t.latest.Store(n)
@@ -95,28 +96,44 @@ func (t *Table) readCommit(ctx context.Context, version int64) ([]action, error)
 	return actions, nil
 }
 
-// open finds the newest version, or creates version 0.
+// open finds the newest version, or creates version 0, and gives the table the columns
+// that the stream has gained.
 func (t *Table) open(ctx context.Context) error {
 	for range t.lake.cfg.Attempts {
 		s, err := t.load(ctx)
-		if err == nil {
-			if err := checkSchema(s.meta.SchemaString, t.schema); err != nil {
+		switch {
+		case err == nil:
+			missing, err := missingColumns(s.meta.SchemaString, t.schema)
+			if err != nil {
 				return err
 			}
-			t.metaVersion = s.metaVersion
-			t.latest.Store(s)
-			return nil
-		}
-		if !errors.Is(err, errNoTable) {
+			if len(missing) == 0 {
+				t.metaVersion = s.metaVersion
+				t.latest.Store(s)
+				return nil
+			}
+			err = t.addColumns(ctx, s, missing)
+			if err := uncertain(err); err != nil {
+				return err
+			}
+		case errors.Is(err, errNoTable):
+			if err := uncertain(t.create(ctx)); err != nil {
+				return err
+			}
+		default:
 			return err
 		}
-		err = t.create(ctx)
-		if err != nil && !errors.Is(err, ErrExist) && !errors.Is(err, ErrAmbiguous) && !errors.Is(err, ErrContended) {
-			return err
-		}
-		// Created by us, by another, or perhaps: the next turn reads which.
+		// Committed by us, by another, or perhaps: the next turn reads which.
 	}
-	return errors.New("creating the table came to no result; check the store and try again")
+	return errors.New("creating the table, or adding its columns, came to no result; check the store and try again")
+}
+
+// uncertain leaves out the errors after which a commit may be there.
+func uncertain(err error) error {
+	if errors.Is(err, ErrExist) || errors.Is(err, ErrAmbiguous) || errors.Is(err, ErrContended) {
+		return nil
+	}
+	return err
 }
 
 // errNoTable says that there is no commit at all.

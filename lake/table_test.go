@@ -398,10 +398,10 @@ func TestOtherColumnsAreRefusedByName(t *testing.T) {
 	b := NewMemoryBucket()
 	openTable(t, b, small(), 64)
 	changes := map[string]func(*event.Schema){
-		`"v" integer`:     func(s *event.Schema) { s.Columns[1].Kind = event.Integer },
-		`"w" long`:        func(s *event.Schema) { s.Columns[1].Name = "w" },
-		`"v" long NOT`:    func(s *event.Schema) { s.Columns[1].NotNull = true },
-		`(JSON) NOT NULL`: func(s *event.Schema) { s.Columns[0].Kind = event.JSON },
+		`"v" is INTEGER now and was BIGINT`: func(s *event.Schema) { s.Columns[1].Kind = event.Integer },
+		`"v" is named "w" now`:              func(s *event.Schema) { s.Columns[1].Name = "w" },
+		`"v" is NOT NULL now`:               func(s *event.Schema) { s.Columns[1].NotNull = true },
+		`"k" is JSON now and was VARCHAR`:   func(s *event.Schema) { s.Columns[0].Kind = event.JSON },
 	}
 	for want, change := range changes {
 		s := small()
@@ -477,10 +477,17 @@ func TestOtherReadersAgree(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	table := openTable(t, must(NewDirBucket(dir))(t), allTypes(), 4)
+	// The stream gains its last two columns when the half of the files is there.
+	table := openTable(t, must(NewDirBucket(dir))(t), without(allTypes(), 2), 4)
 	must(table.OpenEpoch(t.Context(), src, Mark{Floor: 0}))(t)
+	var want []string
 	for i := range uint64(6) {
-		land(t, table, block(table.Schema(), src, i*50, i*50+50, 3))
+		if i == 3 {
+			table = openTable(t, must(NewDirBucket(dir))(t), allTypes(), 4)
+		}
+		b := block(table.Schema(), src, i*50, i*50+50, 3)
+		land(t, table, b)
+		want = append(want, padTexts(rowTexts(b), len(allTypes().Columns)-len(table.Schema().Columns))...)
 	}
 	s := table.Latest()
 	sql := must(s.SelectSQL(t.Context(), []event.Range{{Source: src, After: 20, Through: 280}}))(t)
@@ -493,12 +500,11 @@ func TestOtherReadersAgree(t *testing.T) {
 		t.Error(got)
 	}
 	// The script compacted the table: it must still be ours, with the same rows.
-	want := block(table.Schema(), src, 0, 300, 3)
 	s = must(table.Snapshot(t.Context()))(t)
 	if len(s.Files) != 1 {
 		t.Errorf("%d files after a compaction", len(s.Files))
 	}
-	if a, z := rowTexts(readBlocks(t, s, event.Range{Source: src, Through: 300})...), rowTexts(want); !slices.Equal(a, z) {
+	if got := rowTexts(readBlocks(t, s, event.Range{Source: src, Through: 300})...); !slices.Equal(got, want) {
 		t.Error("rows differ after another program's compaction")
 	}
 	land(t, table, block(table.Schema(), src, 300, 310, 1))

@@ -9,12 +9,18 @@ path, sql = sys.argv[1], sys.argv[2]
 
 table = DeltaTable(path)
 assert table.protocol().min_reader_version == 1, table.protocol()
-assert table.version() == 7, table.version()
+assert table.version() == 8, table.version()
 data = table.to_pyarrow_table() if hasattr(table, "to_pyarrow_table") else table.to_pyarrow_dataset().to_table()
 assert data.num_rows == 900, data.num_rows
 assert pc.sum(data["_seq"]).as_py() == 3 * sum(range(1, 301))
 assert str(data.schema.field("d38").type) == "decimal128(38, 6)", data.schema
 assert str(data.schema.field("day").type) == "date32[day]", data.schema
+# The last columns came with the fourth of six files.
+assert str(data.schema.field("seen").type).startswith("timestamp[us"), data.schema
+for name in ("seen", "Wéird name"):
+    old = data.filter(pc.less_equal(data["_seq"], 150))
+    assert old.num_rows == 450 and old[name].null_count == 450, (name, old[name].null_count)
+    assert 0 < data[name].null_count - 450 < 100, (name, data[name].null_count)
 
 # Pruning by statistics and page bounds must lose nothing.
 con = duckdb.connect()
