@@ -48,7 +48,7 @@ func (d *Decoder) Decode(data []byte) (*Envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := &Envelope{ID: h.id, Stamp: h.stamp}
+	env := &Envelope{ID: h.id, Stamp: h.stamp, Fingerprint: h.fingerprint}
 	if env.Refused, err = readRefused(h.refusedPart, h.refused); err != nil {
 		return nil, err
 	}

@@ -13,15 +13,26 @@ const blockOverhead = 512
 // decoded is a message that is ready to be delivered, whichever way it came.
 type decoded struct {
 	seq     uint64
-	stamp   int64 // µs since 1970
-	size    int   // of the message, bytes
+	stamp   int64  // µs since 1970
+	size    int    // of the message, bytes
+	schema  string // fingerprint; empty for a message that is no envelope
 	rows    arrow.RecordBatch
 	refused []event.Refused
 }
 
 // deliver makes d the next block. This is the one place where log time moves,
-// ids are remembered and seals by size and age are drawn.
+// ids are remembered and seals by schema, size and age are drawn.
 func (f *follower) deliver(ctx context.Context, d decoded) error {
+	if d.schema != "" && d.schema != f.schema {
+		// Files and segments end where the columns changed. Being drawn from the log
+		// alone, the seal needs nobody who remembers that it is still to be drawn.
+		if f.schema != "" {
+			if err := f.seal(ctx); err != nil {
+				return err
+			}
+		}
+		f.schema = d.schema
+	}
 	f.logTime = max(f.logTime, d.stamp)
 	f.stamp = d.stamp
 	b := f.block(d.seq)

@@ -66,6 +66,8 @@ type Envelope struct {
 	Stamp   int64             // µs since 1970
 	Rows    arrow.RecordBatch // nil when there are none
 	Refused []event.Refused   // Seq, Idx and At are not stored: the position gives them
+	// Fingerprint is that of the schema it was written under. Encode takes its own.
+	Fingerprint string
 }
 
 // Encode gives the bytes of env, whose rows have the columns of schema. What

@@ -18,6 +18,7 @@ type follower struct {
 	at      uint64 // delivered through
 	logTime int64  // running maximum through at, µs since 1970
 	stamp   int64  // of the message at at
+	schema  string // fingerprint of the schema that the last envelope was written under; empty if there was none
 	blocks  uint64 // how many were delivered
 	head    uint64 // the log is known to reach this far
 
@@ -72,7 +73,7 @@ func (f *follower) step(ctx context.Context, poll <-chan time.Time) error {
 	}
 	if ok {
 		f.unsubscribe()
-		return f.deliver(ctx, decoded{seq: h.Seq, stamp: h.Stamp, size: h.Size, rows: h.Rows, refused: h.Refused})
+		return f.deliver(ctx, decoded{seq: h.Seq, stamp: h.Stamp, size: h.Size, schema: f.t.fingerprint, rows: h.Rows, refused: h.Refused})
 	}
 	f.head = max(f.head, f.t.handed.offered())
 	if f.sub == nil && f.head > f.at && !time.Now().Before(f.retryAt) {
@@ -147,7 +148,7 @@ func (f *follower) read(ctx context.Context, m Message) error {
 	d := decoded{seq: m.Seq, size: len(m.Data)}
 	env, err := f.decoder.Decode(m.Data)
 	if err == nil {
-		d.stamp, d.rows, d.refused = env.Stamp, env.Rows, env.Refused
+		d.stamp, d.schema, d.rows, d.refused = env.Stamp, env.Fingerprint, env.Rows, env.Refused
 	} else {
 		d.stamp = StampOf(m)
 		d.refused = []event.Refused{trimRefused(event.Refused{Reason: "log message: " + err.Error(), Raw: m.Data})}

@@ -19,9 +19,6 @@ import (
 type TapConfig struct {
 	Log    Log
 	Schema *event.Schema
-	// Older are earlier schemas of the stream, of which envelopes may still
-	// be in the log.
-	Older  []*event.Schema
 	Source event.Source
 	// After is the seal from which the tap starts; LogTime and Stamp are
 	// those of the block that ended there, µs since 1970, 0 if none did.
@@ -89,12 +86,13 @@ func (c *TapConfig) setDefaults() {
 // sequence is the next; otherwise it reads until it has caught up. Both ways
 // give the same blocks.
 type Tap struct {
-	cfg     TapConfig
-	lanes   []*lane
-	handed  handoffQueue
-	seals   chan sealRequest
-	stopped chan struct{} // closed when Run returned
-	started atomic.Bool
+	cfg         TapConfig
+	fingerprint string // of the schema
+	lanes       []*lane
+	handed      handoffQueue
+	seals       chan sealRequest
+	stopped     chan struct{} // closed when Run returned
+	started     atomic.Bool
 
 	delivered atomic.Uint64
 	logTime   atomic.Int64
@@ -110,17 +108,18 @@ type Tap struct {
 func NewTap(cfg TapConfig) *Tap {
 	cfg.setDefaults()
 	t := &Tap{
-		cfg:     cfg,
-		handed:  handoffQueue{limit: cfg.HandoffBytes, ready: make(chan struct{}, 1)},
-		seals:   make(chan sealRequest),
-		stopped: make(chan struct{}),
+		cfg:         cfg,
+		fingerprint: cfg.Schema.Fingerprint(),
+		handed:      handoffQueue{limit: cfg.HandoffBytes, ready: make(chan struct{}, 1)},
+		seals:       make(chan sealRequest),
+		stopped:     make(chan struct{}),
 	}
 	for _, a := range cfg.Appliers {
 		t.lanes = append(t.lanes, newLane(a, cfg.QueueBytes, cfg.After, cfg.Logger))
 	}
 	t.delivered.Store(cfg.After)
 	t.logTime.Store(cfg.LogTime)
-	t.follow = follower{t: t, decoder: NewDecoder(cfg.Schema, cfg.Older...), at: cfg.After, logTime: cfg.LogTime, stamp: cfg.Stamp}
+	t.follow = follower{t: t, decoder: NewDecoder(cfg.Schema, cfg.Schema.Older()...), at: cfg.After, logTime: cfg.LogTime, stamp: cfg.Stamp}
 	return t
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/tailwater/tailwater/event"
 )
 
@@ -302,4 +303,46 @@ func TestTapWaitsForASlowApplierWithinItsBound(t *testing.T) {
 	g.reaches(t, 20)
 	// The applier may be done before the tap has noted that it delivered.
 	eventually(t, "all is delivered", func() bool { return tap.Delivered() == 20 })
+}
+
+func TestASealIsDrawnWhereTheLogGoesOnWithMoreColumns(t *testing.T) {
+	newer := payments()
+	newer.Columns = append(newer.Columns, event.Column{Name: "x", Type: event.Type{Kind: event.Varchar}}, event.Column{Name: "y", Type: event.Type{Kind: event.Decimal, Precision: 30}})
+	log := NewMemoryLog(0)
+	appendTo(t, log, envelope(t, second, rows(1, "a", "b")))
+	appendTo(t, log, envelope(t, second, rows(3, "c")))
+	for _, at := range []int64{1, 2} {
+		var of []string
+		if at == 2 {
+			of = []string{"a"} // a duplicate of an event with fewer columns
+		}
+		data, err := Encode(&Envelope{ID: newID(), Stamp: second, Rows: fitted(t, rows(3+at, append(of, fmt.Sprint("n", at))...), newer)}, newer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendTo(t, log, data)
+	}
+	r := newRecorder(0)
+	start(t, tapOf(log, r, func(c *TapConfig) { c.Schema = newer }))
+	r.reaches(t, 4)
+	if got := r.seals(); got != "+2" {
+		t.Errorf("seals at %q", got)
+	}
+	for _, b := range r.blocks {
+		if b.Schema != newer || b.Batch != nil && (int(b.Batch.NumCols()) != len(newer.Columns) || b.Batch.Column(6).NullN() != b.Len()) {
+			t.Errorf("block %s: %v", b.Range, b.Batch)
+		}
+		if b.Through == 4 && (b.Duplicates != 1 || b.Len() != 1) {
+			t.Errorf("the last block has %d duplicates, %d rows", b.Duplicates, b.Len())
+		}
+	}
+}
+
+func fitted(t *testing.T, batch arrow.RecordBatch, to *event.Schema) arrow.RecordBatch {
+	t.Helper()
+	out, err := fit(batch, payments(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

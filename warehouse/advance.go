@@ -295,7 +295,8 @@ func (a *advance) create(ctx context.Context, table string, columns []event.Colu
 }
 
 func (a *advance) insert(ctx context.Context, table string, columns []event.Column, query string) error {
-	return a.conn.Exec(ctx, "INSERT INTO "+table+" SELECT "+columnList(columns)+" FROM ("+query+") AS added")
+	// By name: facts have the columns that their stream gained behind the positions.
+	return a.conn.Exec(ctx, "INSERT INTO "+table+" ("+columnList(columns)+") SELECT "+columnList(columns)+" FROM ("+query+") AS added")
 }
 
 func (a *advance) count(ctx context.Context, table string) (int64, error) {
