@@ -80,9 +80,7 @@ func (s session) overStream(def Definition, schemas map[string]*event.Schema, fi
 		return nil, refused
 	}
 	p := &Plan{Name: def.Name, Stream: r.schema.Stream, SQL: def.SQL, Description: def.Description, Schema: r.schema, Direct: true}
-	for _, c := range r.schema.Columns {
-		p.Reads = append(p.Reads, c.Name)
-	}
+	p.Reads = r.columns.of(r.schema)
 	p.References = slices.Sorted(maps.Keys(r.references))
 	if err := s.emptyReferences(r.references); err != nil {
 		return nil, err
@@ -181,6 +179,7 @@ type reader struct {
 	schema  *event.Schema
 	// references are those that it joins
 	references map[string][]event.Column
+	columns    readColumns
 	err        error // the first objection
 	telling    bool  // it says more than why the view cannot be kept incrementally
 }
@@ -218,6 +217,7 @@ func (r *reader) read(v any, ctes []string) {
 }
 
 func (r *reader) look(n node, ctes []string) {
+	r.columns.look(n)
 	switch text(n, "type") {
 	case "BASE_TABLE":
 		r.table(n, ctes)
