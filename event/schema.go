@@ -135,6 +135,14 @@ func (s *Schema) Index(name string) int {
 	return -1
 }
 
+// SetFormat sets the strptime format of a column's timestamps.
+func (s *Schema) SetFormat(column int, format string) {
+	if s.Formats == nil {
+		s.Formats = map[int]string{}
+	}
+	s.Formats[column] = format
+}
+
 // Arrow gives the Arrow schema of the stream's record batches: the columns
 // alone, in order, in storage types.
 func (s *Schema) Arrow() *arrow.Schema { return ArrowSchema(s.Columns) }

@@ -98,9 +98,13 @@ var schemas = object{
 		"change": enumOf("new", "swap", "rebuild", "drop"), "applied": typed("string"), "cut": schemaRef("Cut"), "difference": schemaRef("Difference"),
 	}, "difference"),
 	"Applied": record(object{
-		"dry_run": typed("boolean"), "changes": arrayOf(schemaRef("Change")), "cut": schemaRef("Cut"),
+		"dry_run": typed("boolean"), "streams": arrayOf(schemaRef("StreamChange")), "changes": arrayOf(schemaRef("Change")), "cut": schemaRef("Cut"),
 		"problems": arrayOf(record(object{"file": typed("string"), "line": typed("integer"), "column": typed("integer"), "message": typed("string"), "hint": typed("string")}, "line", "column", "hint")),
 	}),
+	"StreamChange": record(object{
+		"stream": typed("string"), "change": enumOf("new", "columns", "annotations", "drop"), "file": typed("string"),
+		"added": arrayOf(record(object{"name": typed("string"), "type": typed("string")})),
+	}, "file", "added"),
 	"Change": record(object{
 		"view": typed("string"), "change": enumOf("unchanged", "new", "swap", "rebuild", "drop"), "stream": typed("string"), "file": typed("string"),
 		"version": typed("string"), "was": typed("string"), "events": typed("integer"), "seconds": typed("number"), "difference": schemaRef("Difference"),

@@ -57,6 +57,7 @@ func (o operated) Runs(ctx context.Context) (any, error) {
 
 func (operated) Apply(_ context.Context, dryRun bool) (any, error) {
 	return map[string]any{"dry_run": dryRun, "cut": map[string]int{"pay/1/0": 1}, "problems": []any{map[string]any{"file": "views/x.sql", "line": 1, "column": 2, "message": "wrong"}},
+		"streams": []any{map[string]any{"stream": "pay", "change": "columns", "file": "streams/pay.sql", "added": []any{map[string]any{"name": "x", "type": "VARCHAR"}}}},
 		"changes": []any{map[string]any{"view": "total", "change": "rebuild", "stream": "pay", "file": "views/total.sql", "version": "2", "was": "1", "events": 10, "seconds": 0.5}}}, nil
 }
 func (operated) Applying(context.Context) (any, error) {

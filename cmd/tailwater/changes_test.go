@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tailwater/tailwater/batch"
+	"github.com/tailwater/tailwater/event"
 )
 
 func TestAPlanTellsWhatAChangeOfFilesDoes(t *testing.T) {
@@ -42,5 +44,34 @@ func TestAPlanTellsWhatAChangeOfFilesDoes(t *testing.T) {
 	}
 	if want := "swap busy, rebuild coded 150000 in 3.0, drop gone, new hourly 150000 in 3.0"; strings.Join(got, ", ") != want {
 		t.Errorf("%s", strings.Join(got, ", "))
+	}
+}
+
+func TestAPlanTellsWhatAChangeOfFilesDoesToStreams(t *testing.T) {
+	p := worldProject(t)
+	running := func() *event.Schema { s := *p.Streams[0].Schema; s.Columns = slices.Clone(s.Columns); return &s }
+	for want, change := range map[string]func(s *event.Schema){
+		"": func(*event.Schema) {},
+		"stream payments: adds column weight DOUBLE; old events give NULL":         func(s *event.Schema) { s.Columns = s.Columns[:5] },
+		"stream payments: other annotations, from the next event on":               func(s *event.Schema) { s.DedupWindow = time.Minute },
+		"stream other: is gone; its events stay in the lake\nstream payments: new": func(s *event.Schema) { s.Stream = "other" },
+		`streams/payments.sql: stream payments: column "old" is gone; give it back, or name a new stream`: func(s *event.Schema) {
+			s.Columns = append(s.Columns, event.Column{Name: "old", Type: event.Type{Kind: event.Date}})
+		},
+	} {
+		p.Streams[0].Schema.Columns[5].NotNull = false // it may be new
+		was := running()
+		change(was)
+		changes, problems := streamChangesOf([]*event.Schema{was}, p)
+		var got []string
+		for _, c := range changes {
+			got = append(got, c.line())
+		}
+		for _, problem := range problems {
+			got = append(got, problem.Error())
+		}
+		if strings.Join(got, "\n") != want {
+			t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), want)
+		}
 	}
 }

@@ -296,9 +296,15 @@ func (n *node) openBatch(ctx, run context.Context) error {
 }
 
 // verifyWarehouse makes the warehouse anew if it was not made from this lake:
-// another table, a commit that this table does not have, or an S beyond L.
+// another table, a commit that this table does not have, or an S beyond L. Else it
+// gives the facts the columns that their streams have gained.
 func (n *node) verifyWarehouse(ctx context.Context) error {
 	why, err := n.mismatch(ctx)
+	for _, pl := range n.pipelines {
+		if err == nil && why == "" {
+			err = n.warehouse.Widen(ctx, pl.schema)
+		}
+	}
 	if err != nil && (ctx.Err() != nil || !warehouse.Damaged(err)) {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/batch"
+	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/project"
 )
 
@@ -23,7 +24,7 @@ type PlanCmd struct {
 
 // Help is shown by --help.
 func (c *PlanCmd) Help() string {
-	return `The files are compared with the views that the server answers. Nothing is changed. The exit code is 1 if something is wrong with the files.
+	return `The files are compared with the streams that the server takes and the views that it answers. Nothing is changed. The exit code is 1 if something is wrong with the files, or a stream is not what it was and has not just gained columns that may be NULL.
 
   unchanged  answers as before
   swap       at once: only what is done with merged rows has changed
@@ -38,17 +39,40 @@ Examples:
 
 // Run prints the plan.
 func (c *PlanCmd) Run(ctx context.Context, out *output) error {
-	plan := applied{DryRun: true, Changes: []viewChange{}, Problems: project.Problems{}}
+	plan := applied{DryRun: true, Streams: []streamChange{}, Changes: []viewChange{}, Problems: project.Problems{}}
 	p, err := checkProject(ctx, c.Dir)
 	if err != nil && !errors.As(err, &plan.Problems) {
 		return err
 	}
 	if p != nil {
+		if plan.Streams, plan.Problems, err = c.compareStreams(ctx, p); err != nil {
+			return err
+		}
 		if plan.Changes, err = c.compare(ctx, p); err != nil {
 			return err
 		}
 	}
 	return plan.show(out, c.JSON)
+}
+
+// compareStreams asks the server for the columns that it takes.
+func (c *PlanCmd) compareStreams(ctx context.Context, p *project.Project) ([]streamChange, project.Problems, error) {
+	var shown struct {
+		Streams []runningStream `json:"streams"`
+	}
+	if _, err := c.getJSON(ctx, request{method: http.MethodGet, path: "/v1/streams"}, &shown); err != nil {
+		return nil, nil, err
+	}
+	var running []*event.Schema
+	for _, s := range shown.Streams {
+		schema, err := s.schema()
+		if err != nil {
+			return nil, nil, err
+		}
+		running = append(running, schema)
+	}
+	changes, problems := streamChangesOf(running, p)
+	return changes, problems, nil
 }
 
 // compare asks the server what it answers, and what building costs there.
@@ -85,6 +109,9 @@ func (a applied) show(out *output, asJSON bool) error {
 			return err
 		}
 	} else {
+		for _, c := range a.Streams {
+			fmt.Fprintln(out.out, printable(c.line()))
+		}
 		for _, c := range a.Changes {
 			fmt.Fprintln(out.out, printable(c.line()))
 			if c.Difference == nil {

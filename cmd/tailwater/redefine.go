@@ -49,6 +49,7 @@ type applying struct {
 // applied is what a redefinition did, or would do.
 type applied struct {
 	DryRun   bool             `json:"dry_run"`
+	Streams  []streamChange   `json:"streams"` // those that change
 	Changes  []viewChange     `json:"changes"`
 	Cut      event.Cut        `json:"cut"`      // of the swap
 	Problems project.Problems `json:"problems"` // why nothing can be done
@@ -60,12 +61,12 @@ func (n *node) Apply(ctx context.Context, dryRun bool) (any, error) {
 	if err := n.Ready(); err != nil {
 		return nil, err
 	}
-	p, problems, err := n.reload(ctx)
+	p, streams, problems, err := n.reload(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if dryRun {
-		out := applied{DryRun: true, Changes: []viewChange{}, Cut: n.speed.State().Applied(), Problems: append(project.Problems{}, problems...)}
+		out := applied{DryRun: true, Streams: streams, Changes: []viewChange{}, Cut: n.speed.State().Applied(), Problems: append(project.Problems{}, problems...)}
 		if p != nil {
 			out.Changes, err = n.changes(ctx, p)
 		}
@@ -143,7 +144,7 @@ func (n *node) redefine(ctx context.Context, p *project.Project) (did applied, e
 	if err != nil {
 		return did, err
 	}
-	did = applied{Changes: changes, Cut: n.speed.State().Applied(), Problems: project.Problems{}}
+	did = applied{Streams: []streamChange{}, Changes: changes, Cut: n.speed.State().Applied(), Problems: project.Problems{}}
 	if !changed(changes) {
 		return did, nil
 	}

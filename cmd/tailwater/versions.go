@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/tailwater/tailwater/batch"
@@ -166,34 +165,17 @@ func (n *node) History(ctx context.Context, name string) (any, error) {
 	return map[string]any{"versions": own}, nil
 }
 
-// reload reads the project's files again. What is wrong with them comes back as
-// problems, and so does what only a restart changes.
-func (n *node) reload(ctx context.Context) (*project.Project, project.Problems, error) {
+// reload reads the project's files again, and tells what they do to the streams. What
+// is wrong with them comes back as problems, and so does what cannot be done.
+func (n *node) reload(ctx context.Context) (*project.Project, []streamChange, project.Problems, error) {
 	p, err := checkProject(ctx, n.project.Dir)
 	var problems project.Problems
 	if errors.As(err, &problems) {
-		return nil, problems, nil
+		return nil, []streamChange{}, problems, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return p, append(streamsChanged(n.project, p), referencesChanged(n.project, p)...), nil
-}
-
-// streamsChanged tells which streams are others than those that a node runs.
-func streamsChanged(running, p *project.Project) project.Problems {
-	var problems project.Problems
-	was := running.Schemas()
-	for _, s := range p.Streams {
-		if old := was[s.Name]; old == nil || !reflect.DeepEqual(old, s.Schema) {
-			problems = append(problems, &project.Problem{File: s.File, Message: "the stream is new, or another than the one that the server runs", Hint: "streams change with a restart: stop the server and start it again"})
-		}
-		delete(was, s.Name)
-	}
-	for _, s := range running.Streams {
-		if was[s.Name] != nil {
-			problems = append(problems, &project.Problem{File: s.File, Message: "the stream is gone, and the server runs it", Hint: "streams change with a restart: stop the server and start it again"})
-		}
-	}
-	return problems
+	changes, problems := streamChangesOf(schemas(n.project), p)
+	return p, changes, slices.Concat(problems, needRestart(changes), referencesChanged(n.project, p)), nil
 }
