@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // widerStream is worldStream with two more columns.
@@ -147,13 +151,96 @@ func judgeWiderPlan(t *testing.T, p *process, folder, file string) {
 	if plan := mustDecode[applied](t, []byte(out)); len(plan.Streams) != 1 || plan.Streams[0].Change != addsColumns || len(plan.Streams[0].Added) != 2 || plan.Streams[0].Added[1].Type != "DECIMAL(10,2)" {
 		t.Errorf("plan --json: %s", out)
 	}
-	for _, args := range [][]string{{"apply", "--dry-run"}, {"apply"}} {
-		code, out, _ := runCLI(t, "", append(args, "--url", p.url)...)
-		if code == 0 || !strings.Contains(out, "adds columns shop VARCHAR") || !strings.Contains(out, "a restart takes it") {
-			t.Errorf("%v: %d\n%s", args, code, out)
+	putFile(t, file, worldStream)
+}
+
+// A columnsLoad sends events and asks while a server takes new columns.
+type columnsLoad struct {
+	p       *process
+	stop    atomic.Bool
+	wider   atomic.Bool // events have the new columns
+	sent    atomic.Int64
+	shops   atomic.Int64 // of those sent
+	wrong   atomic.Pointer[string]
+	running sync.WaitGroup
+}
+
+func (l *columnsLoad) fail(text string) { l.wrong.CompareAndSwap(nil, &text) }
+
+func (l *columnsLoad) send(client int) {
+	for i := 0; !l.stop.Load() && l.wrong.Load() == nil; i++ {
+		make, wider := payments, l.wider.Load()
+		if wider {
+			make = shopPayments
+		}
+		in, err := l.p.post(context.Background(), "payments", make(fmt.Sprintf("l%d-%d-", client, i), 10))
+		if err != nil || in.Accepted != 10 {
+			l.fail(fmt.Sprintf("events with the new columns: %t: %+v, %v", wider, in, err))
+			return
+		}
+		l.sent.Add(10)
+		if wider {
+			l.shops.Add(10)
 		}
 	}
-	putFile(t, file, worldStream)
+}
+
+// ask follows the number of events, which never falls.
+func (l *columnsLoad) ask() {
+	for last := int64(0); !l.stop.Load() && l.wrong.Load() == nil; {
+		a, err := l.p.get("/v1/views/overall", "")
+		if err != nil || len(a.Data) != 1 || !a.Complete {
+			l.fail(fmt.Sprintf("%+v, %v", a, err))
+			return
+		}
+		n, _ := a.Data[0]["n"].(json.Number).Int64()
+		if n < last {
+			l.fail(fmt.Sprintf("%d events after %d", n, last))
+		}
+		last = n
+	}
+}
+
+func TestARunningServerTakesNewColumns(t *testing.T) {
+	folder, data := worldFolder(t), t.TempDir()
+	p := startReady(t, folder, data, nil, append([]string{"--postgres", "127.0.0.1:0"}, quiet...)...)
+	p.mustPost("payments", payments("a", 100))
+	p.batch("")
+	l := &columnsLoad{p: p}
+	for client := range 2 {
+		l.running.Go(func() { l.send(client) })
+	}
+	l.running.Go(l.ask)
+	defer l.running.Wait()
+	defer l.stop.Store(true)
+	p.eventually("events come", 10*time.Second, func() bool { return l.sent.Load() > 100 || l.wrong.Load() != nil })
+	putFile(t, filepath.Join(folder, "streams", "payments.sql"), widerStream)
+	putFile(t, filepath.Join(folder, "views", "overall.sql"), "SELECT count(*) AS n, sum(amount) AS total, count(shop) AS shops FROM payments\n")
+	code, out, text := runCLI(t, "", "apply", "--url", p.url)
+	if code != 0 || !strings.Contains(out, "stream payments: adds columns shop VARCHAR, tip DECIMAL(10,2)") || !strings.Contains(out, "rebuild   overall") || !strings.Contains(out, "unchanged hourly") {
+		t.Fatalf("apply: %d\n%s%s\n%s", code, out, text, p.output())
+	}
+	l.wider.Store(true)
+	p.eventually("events with the new columns come", 10*time.Second, func() bool { return l.shops.Load() > 100 || l.wrong.Load() != nil })
+	l.stop.Store(true)
+	l.running.Wait()
+	if wrong := l.wrong.Load(); wrong != nil {
+		t.Fatal(*wrong)
+	}
+	for range 2 { // and after a restart
+		p.caughtUp()
+		if all := p.sqlRow("SELECT n, shops FROM overall"); fmt.Sprint(all["n"]) != fmt.Sprint(100+l.sent.Load()) || fmt.Sprint(all["shops"]) != fmt.Sprint(l.shops.Load()) {
+			t.Errorf("the view says %v; %d events were sent, %d with a shop", all, 100+l.sent.Load(), l.shops.Load())
+		}
+		for _, name := range []string{"overall", "hourly"} {
+			if d, text := p.difference(name); d != 0 {
+				t.Errorf("difference: %s", text)
+			}
+		}
+		p.kill()
+		p = startReady(t, folder, data, nil, quiet...)
+	}
+	p.stop()
 }
 
 // judgeShopViews lets one view gain a column, and adds another over one.

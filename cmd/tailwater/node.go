@@ -52,6 +52,10 @@ type parts struct {
 	adminKey         string        // the first of them; empty if the lake has others
 	logger           *slog.Logger
 	progress         func(string) // told what start-up is doing; may be nil
+	failed           chan error   // of capacity 1, told what the node cannot go on after; may be nil
+	// renew puts another node in this one's place, over the same stores; nil where only
+	// a restart does that.
+	renew func(*project.Project) (*node, error)
 }
 
 // A node is everything between a listener and the disks:
@@ -86,7 +90,8 @@ type node struct {
 
 	landed       sync.Map // table name → *lake.Snapshot, the latest
 	ready        atomic.Bool
-	starting     atomic.Value // string: what start-up is doing, for /readyz
+	readied      chan struct{} // closed when it is ready for the first time
+	starting     atomic.Value  // string: what start-up is doing, for /readyz
 	started      time.Time
 	failed       chan error      // of capacity 1: something ended that only a restart brings back
 	run          context.Context // ends when the node is to stop
@@ -105,7 +110,10 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 	if pt.logger == nil {
 		pt.logger = slog.New(slog.DiscardHandler)
 	}
-	n := &node{parts: pt, project: p, pipelines: map[string]*pipeline{}, started: time.Now(), failed: make(chan error, 1)}
+	n := &node{parts: pt, project: p, pipelines: map[string]*pipeline{}, started: time.Now(), readied: make(chan struct{}), failed: pt.failed}
+	if n.failed == nil {
+		n.failed = make(chan error, 1)
+	}
 	n.say("opening the lake")
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.run, n.cancel = run, cancel
@@ -412,6 +420,7 @@ func (n *node) becomeReady(ctx context.Context) {
 		}
 	}
 	n.ready.Store(true)
+	close(n.readied)
 	n.parts.logger.Info("ready", "took", time.Since(n.started).Round(time.Millisecond))
 	n.settleViews(ctx)
 }

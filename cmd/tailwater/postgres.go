@@ -124,6 +124,18 @@ func (p *postgresListener) metrics() []prometheus.Collector {
 
 // stop ends all sessions: those that are idle at once, the others when their
 // statements have ended, or ctx does.
+// suspend ends all sessions and keeps others out until open.
+func (p *postgresListener) suspend(ctx context.Context) error {
+	if p == nil {
+		return nil
+	}
+	if err := p.server.Suspend(ctx); err != nil || p.catalog == nil {
+		return err
+	}
+	defer func() { p.catalog = nil }()
+	return p.catalog.Close()
+}
+
 func (p *postgresListener) stop(ctx context.Context) error {
 	if p == nil {
 		return nil

@@ -75,6 +75,9 @@ func (n *node) Apply(ctx context.Context, dryRun bool) (any, error) {
 	if len(problems) > 0 {
 		return nil, &serving.Refusal{Code: "project", Message: problems.Error(), Hint: "nothing has changed; `tailwater plan` shows what would"}
 	}
+	if len(streams) > 0 {
+		return n.takeColumns(ctx, p, streams)
+	}
 	if !n.redefinition.mu.TryLock() {
 		return nil, fmt.Errorf("%w: views are being redefined already; `tailwater apply` again when that is done", serving.ErrConflict)
 	}

@@ -49,7 +49,7 @@ func runServer(ctx context.Context, dir string, s config.Settings, logger *slog.
 	select {
 	case err := <-srv.served:
 		return fmt.Errorf("http: %w", err)
-	case err := <-srv.node.failed:
+	case err := <-srv.parts.failed:
 		return fmt.Errorf("%w; start again: what was accepted is in the log and the lake", err)
 	case err = <-ended:
 	case <-ctx.Done():

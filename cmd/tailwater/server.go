@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,7 +36,11 @@ const drainTime = 60 * time.Second
 
 // A server is a node on a machine's disks and network, behind an HTTP listener.
 type server struct {
-	node     *node
+	node     *node // another after renew
+	parts    parts
+	settings config.Settings
+	changing sync.Mutex // held while the node is replaced, or stopped for good
+	gates    gates
 	broker   *stream.Broker
 	http     *http.Server
 	handler  atomic.Pointer[http.Handler] // the node's, once there is one
@@ -66,7 +71,7 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if err != nil {
 		return nil, err
 	}
-	srv := &server{served: make(chan error, 1)}
+	srv := &server{settings: s, served: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			srv.abort()
@@ -90,15 +95,15 @@ func startServer(ctx context.Context, dir string, s config.Settings, logger *slo
 	if err != nil {
 		return nil, err
 	}
-	pt.progress = srv.starting
+	pt.progress, pt.renew, pt.failed = srv.starting, srv.renew, make(chan error, 1)
+	srv.parts = pt
 	if srv.node, err = startNode(ctx, p, pt); err != nil {
 		return nil, err
 	}
 	handler := srv.node.handler(s, queries, srv.auditor(), logger, srv.postgres.metrics()...)
-	if srv.postgres != nil { // first: who sees /readyz say yes may ask at either door
-		if err := srv.postgres.open(ctx, srv.node, s, srv.auditor()); err != nil {
-			return nil, err
-		}
+	// First: who sees /readyz say yes may ask at either door.
+	if err := srv.openPostgres(ctx, srv.node); err != nil {
+		return nil, err
 	}
 	srv.handle(handler)
 	return srv, nil
@@ -136,7 +141,7 @@ func (srv *server) listen(s config.Settings, logger *slog.Logger) error {
 	srv.starting("starting")
 	srv.addr = listener.Addr()
 	srv.http = &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*srv.handler.Load()).ServeHTTP(w, r) }),
+		Handler:           http.HandlerFunc(srv.serve),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
@@ -248,6 +253,7 @@ func must[T any](v T, err error) T {
 
 // stop stops taking requests, lands what was accepted, and closes everything.
 func (srv *server) stop(ctx context.Context) error {
+	srv.changing.Lock() // no node comes any more
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	srv.node.core.StopLive() // live streams never end by themselves

@@ -128,9 +128,12 @@ func (c streamChange) line() string {
 }
 
 // needRestart gives the problems of changes that only a restart makes.
-func needRestart(changes []streamChange) project.Problems {
+func (n *node) needRestart(changes []streamChange) project.Problems {
 	var problems project.Problems
 	for _, c := range changes {
+		if c.Change == addsColumns && n.parts.renew != nil {
+			continue
+		}
 		problems = append(problems, &project.Problem{File: firstOf(c.File, "streams/"+c.Stream+".sql"), Message: c.line(), Hint: "a restart takes it: stop the server and start it again"})
 	}
 	return problems

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tailwater/tailwater/batch"
@@ -177,5 +178,5 @@ func (n *node) reload(ctx context.Context) (*project.Project, []streamChange, pr
 		return nil, nil, nil, err
 	}
 	changes, problems := streamChangesOf(schemas(n.project), p)
-	return p, changes, slices.Concat(problems, needRestart(changes), referencesChanged(n.project, p)), nil
+	return p, changes, slices.Concat(problems, n.needRestart(changes), referencesChanged(n.project, p)), nil
 }

@@ -117,6 +117,7 @@ type Server struct {
 	conns     map[net.Conn]struct{}
 	last      uint32 // process id
 	stopping  bool
+	left      chan struct{} // closed when a session leaves, and made anew
 	running   sync.WaitGroup
 }
 
@@ -140,12 +141,39 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, metrics: newMetrics(),
-		listeners: map[net.Listener]struct{}{}, sessions: map[uint32]*session{}, conns: map[net.Conn]struct{}{},
+		listeners: map[net.Listener]struct{}{}, sessions: map[uint32]*session{}, conns: map[net.Conn]struct{}{}, left: make(chan struct{}),
 	}, nil
 }
 
 // Open lets sessions in, as soon as the backend is ready.
 func (s *Server) Open(b Backend) { s.backend.Store(&b) }
+
+// Suspend lets statements that run finish, ends all sessions, and tells clients that
+// the server is starting, until Open is called again. When ctx ends, so do the
+// statements.
+func (s *Server) Suspend(ctx context.Context) error {
+	s.mu.Lock()
+	s.backend.Store(nil)
+	for _, ss := range s.sessions {
+		ss.in.stop(errStopping)
+	}
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, ss := range s.sessions {
+			ss.interrupt(errStopping)
+		}
+	})
+	defer stop()
+	for len(s.sessions) > 0 {
+		left := s.left
+		s.mu.Unlock()
+		<-left
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return nil
+}
 
 // Metrics are the server's own.
 func (s *Server) Metrics() []prometheus.Collector { return s.metrics.all() }
@@ -240,6 +268,8 @@ func (s *Server) enter(ss *session) *wireError {
 	switch {
 	case s.stopping:
 		return &wireError{fatal: true, code: codeNotReady, message: "the database system is shutting down"}
+	case s.backend.Load() != ss.Backend: // it was suspended meanwhile
+		return &wireError{fatal: true, code: codeNotReady, message: "the database system is starting up"}
 	case len(s.sessions) >= s.cfg.Connections:
 		return &wireError{fatal: true, code: codeTooManyClients, message: "sorry, too many clients already", hint: "close connections that are not used, or use a pool"}
 	}
@@ -257,6 +287,8 @@ func (s *Server) enter(ss *session) *wireError {
 func (s *Server) leave(ss *session) {
 	s.mu.Lock()
 	delete(s.sessions, ss.pid)
+	close(s.left)
+	s.left = make(chan struct{})
 	s.mu.Unlock()
 }
 

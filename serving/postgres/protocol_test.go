@@ -355,6 +355,27 @@ func TestShutdownEndsIdleSessionsAtOnce(t *testing.T) {
 	}
 }
 
+func TestASuspendedServerEndsSessionsAndTakesThemAgainWhenItIsOpened(t *testing.T) {
+	r := newRig(t, nil)
+	c := connect(t, r.url(""))
+	backend := *r.backend.Load()
+	for range 2 { // the second time there is nobody
+		if err := r.Suspend(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Exec(t.Context(), "SELECT 1"); err == nil {
+		t.Error("a session went on")
+	}
+	if _, err := pgx.Connect(t.Context(), r.url("")); state(err) != codeNotReady {
+		t.Error(err)
+	}
+	r.Open(backend)
+	if _, err := connect(t, r.url("")).Exec(t.Context(), "SELECT 1"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWithoutAuthenticationOnlyLoopbackIsServed(t *testing.T) {
 	r := newRig(t, nil)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
