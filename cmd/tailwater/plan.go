@@ -146,7 +146,8 @@ func (c viewChange) line() string {
 	return strings.Join(parts, " · ")
 }
 
-// ApplyCmd brings a running server's views to what its project's files say.
+// ApplyCmd brings a running server's views, and its streams' columns, to what its
+// project's files say.
 type ApplyCmd struct {
 	DryRun bool `help:"Show what would be done."`
 	JSON   bool `name:"json" help:"Print what was done as JSON."`
@@ -155,7 +156,7 @@ type ApplyCmd struct {
 
 // Help is shown by --help.
 func (c *ApplyCmd) Help() string {
-	return `The server reads the files of its own project again. New versions are built beside the old ones, which answer until all are swapped at one cut; then the old and the new answers at that cut are compared. If anything fails the old ones go on answering. Streams, queries and reference tables change with a restart.
+	return `The server reads the files of its own project again. New versions are built beside the old ones, which answer until all are swapped at one cut; then the old and the new answers at that cut are compared. If anything fails the old ones go on answering. If a stream has gained columns, requests wait until the server takes them, and Postgres sessions end. Queries, reference tables and all else about streams change with a restart.
 
 Examples:
 

@@ -75,9 +75,12 @@ func (srv *server) hold(ctx context.Context) error {
 	if err := g.events.emptied(limited); err != nil {
 		return fmt.Errorf("a request of events was still under way after %s: apply again", eventsHeld)
 	}
+	// From here on there is no way back: live views have been ended. Who does not take
+	// the end of one is not waited for, as it holds nothing of the node.
 	g.live.shut()
-	srv.node.core.StopLive() // its clients come again
-	return g.live.emptied(ctx)
+	srv.node.core.StopLive()
+	_ = g.live.emptied(limited)
+	return nil
 }
 
 // renew replaces the node by one of the project. After an error the old one goes on,
@@ -95,6 +98,9 @@ func (srv *server) renew(p *project.Project) (*node, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := old.reachLake(ctx); err != nil {
+		return nil, fmt.Errorf("the lake does not answer: %w", err)
 	}
 	defer srv.gates.open()
 	if err := srv.hold(ctx); err != nil {
@@ -122,6 +128,18 @@ func (srv *server) renew(p *project.Project) (*node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// reachLake proves that a new node could open its tables.
+func (n *node) reachLake(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	for _, pl := range n.pipelines {
+		if _, err := pl.events.table.Snapshot(limited); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openPostgres lets Postgres clients in, to the node.
