@@ -21,6 +21,10 @@ for name in ("seen", "Wéird name"):
     old = data.filter(pc.less_equal(data["_seq"], 150))
     assert old.num_rows == 450 and old[name].null_count == 450, (name, old[name].null_count)
     assert 0 < data[name].null_count - 450 < 100, (name, data[name].null_count)
+    # An engine that reads the files alone sees the same.
+    found = duckdb.sql(f"""SELECT count(*), count("{name}"), min(_seq) FILTER ("{name}" IS NOT NULL)
+        FROM read_parquet('{path}/part-*.parquet', union_by_name = true)""").fetchone()
+    assert found == (900, 900 - data[name].null_count, 151), (name, found)
 
 # Pruning by statistics and page bounds must lose nothing.
 con = duckdb.connect()
