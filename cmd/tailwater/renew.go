@@ -102,6 +102,7 @@ func (srv *server) renew(p *project.Project) (*node, error) {
 	if err := old.reachLake(ctx); err != nil {
 		return nil, fmt.Errorf("the lake does not answer: %w", err)
 	}
+	began := time.Now()
 	defer srv.gates.open()
 	if err := srv.hold(ctx); err != nil {
 		return nil, errors.Join(err, srv.openPostgres(ctx, old))
@@ -127,6 +128,7 @@ func (srv *server) renew(p *project.Project) (*node, error) {
 		}
 		return nil, err
 	}
+	n.parts.logger.Info("new columns are taken", "requests_held", time.Since(began).Round(time.Millisecond))
 	return n, nil
 }
 
