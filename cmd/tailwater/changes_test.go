@@ -75,3 +75,22 @@ func TestAPlanTellsWhatAChangeOfFilesDoesToStreams(t *testing.T) {
 		}
 	}
 }
+
+func TestAPlanTellsThatOtherColumnsAreLookedUp(t *testing.T) {
+	p := worldProject(t)
+	lookup := func(version, from string) []event.Lookup {
+		return []event.Lookup{{Columns: []int{2}, Keys: []int{0}, Reference: "merchants", Version: version, From: []string{from}, By: []string{"id"}}}
+	}
+	was := *p.Streams[0].Schema
+	p.Streams[0].Schema.Lookups = lookup("v2", "category")
+	for _, c := range []struct {
+		was  []event.Lookup
+		want int
+	}{{nil, 1}, {lookup("v2", "name"), 1}, {lookup("v1", "category"), 0}} {
+		was.Lookups = c.was
+		changes, problems := streamChangesOf([]*event.Schema{&was}, p)
+		if len(changes) != c.want || len(problems) > 0 || c.want > 0 && changes[0].Change != newAnnotation {
+			t.Errorf("%v: %v, %v", c.was, changes, problems)
+		}
+	}
+}

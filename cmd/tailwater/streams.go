@@ -45,6 +45,7 @@ type runningStream struct {
 	TimeFormat string            `json:"time_format"`
 	Formats    map[string]string `json:"formats"`
 	ID         string            `json:"id"`
+	Lookups    []lookupJSON      `json:"lookups"`
 }
 
 // schema gives what the server tells of the stream's schema: all but the window in
@@ -64,6 +65,13 @@ func (r runningStream) schema() (*event.Schema, error) {
 	}
 	if r.TimeFormat != "" {
 		s.SetFormat(s.TimeColumn, r.TimeFormat)
+	}
+	for _, l := range r.Lookups {
+		lookup := event.Lookup{Columns: []int{s.Index(l.Column)}, Reference: l.Reference, Version: l.Version, From: []string{l.From}}
+		for _, key := range l.By {
+			lookup.Keys = append(lookup.Keys, s.Index(key))
+		}
+		s.Lookups = append(s.Lookups, lookup)
 	}
 	return s, nil
 }
@@ -94,7 +102,7 @@ func streamChangesOf(running []*event.Schema, p *project.Project) ([]streamChang
 				is.Added = append(is.Added, addedColumn{c.Name, c.Type.String()})
 			}
 			out = append(out, is)
-		case was.TimeColumn != s.Schema.TimeColumn || was.IDColumn != s.Schema.IDColumn || !maps.Equal(was.Formats, s.Schema.Formats) ||
+		case was.TimeColumn != s.Schema.TimeColumn || was.IDColumn != s.Schema.IDColumn || !maps.Equal(was.Formats, s.Schema.Formats) || !sameLookups(was, s.Schema) ||
 			was.IDColumn >= 0 && was.DedupWindow != 0 && was.DedupWindow != s.Schema.DedupWindow:
 			out = append(out, streamChange{Stream: s.Name, Change: newAnnotation, File: s.File})
 		}
@@ -104,6 +112,14 @@ func streamChangesOf(running []*event.Schema, p *project.Project) ([]streamChang
 	}
 	slices.SortFunc(out, func(a, b streamChange) int { return strings.Compare(a.Stream, b.Stream) })
 	return out, problems
+}
+
+// sameLookups reports whether the same columns are looked up in the same way, in whatever
+// version of the tables.
+func sameLookups(a, b *event.Schema) bool {
+	return slices.EqualFunc(lookupsJSON(a), lookupsJSON(b), func(x, y lookupJSON) bool {
+		return x.Column == y.Column && x.Reference == y.Reference && x.From == y.From && slices.Equal(x.By, y.By)
+	})
 }
 
 // line is a change in words.
