@@ -3,13 +3,12 @@ package view
 import (
 	"errors"
 	"math/rand/v2"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/conformance"
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
@@ -306,44 +305,28 @@ func TestJoinsAfterTheMergeOfEveryWindowAndAggregate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer planner.Close()
-	var all []aggregateCase
-	filter := ""
-	for i, a := range aggregateCases {
-		if !a.reported { // what is reported goes with the one before
-			filter = []string{"", "ok"}[i%2]
-		}
-		all = append(all, filtered(a, filter))
-	}
-	b, cells := newBench(t), 0
-	joins := []string{"LEFT JOIN names AS m ON t.k = m.k", "JOIN names AS m ON t.k IS NOT DISTINCT FROM m.k"}
 	const together = 5
-	for i, w := range windowCases {
-		if i%2 == 1 && w.timezone != "" {
+	cases := conformance.Cases(conformance.Options{Together: together, Alternate: true, Joined: 1})
+	each := len(cases) / len(conformance.Windows())
+	b, cells := newBench(t), 0
+	tables := map[string]string{"names": conformance.NamesSQL}
+	for i := range conformance.Windows() {
+		c := &conformCase{Case: cases[i*each+i%each]}
+		if i%2 == 1 && c.Timezone != "" {
 			continue // zones are cut as without a table
 		}
-		first := i * together % len(all)
-		behind := min(first+together, len(all))
-		for ; all[first].reported; first-- {
-		}
-		for ; behind < len(all) && all[behind].reported; behind++ {
-		}
-		c := &conformCase{windowCase: w, keys: []string{"name"}, where: taken{"", "true"}, joins: joins[i%2], aggregates: all[first:behind]}
-		def := Definition{Name: "v", SQL: c.definition(), Bounds: w.bounds, Timezone: w.timezone, References: joinedColumns()}
-		if slices.ContainsFunc(c.aggregates, func(a aggregateCase) bool { return a.reported }) {
-			def.Cap = strconv.Itoa(listed)
-		}
-		p, err := planner.Plan(t.Context(), def, map[string]*event.Schema{"trades": trades()})
+		p, err := planner.Plan(t.Context(), Definition{Name: "v", SQL: c.SQL(), Bounds: c.Bounds, Timezone: c.Timezone, Cap: c.Cap, References: map[string][]event.Column{"names": conformance.Names().Columns}}, map[string]*event.Schema{"trades": trades()})
 		if err != nil {
-			t.Fatalf("%s: %v", c.definition(), err)
+			t.Fatalf("%s: %v", c.SQL(), err)
 		}
-		c.plan = p.WithReferences(joinedTables)
-		if w.call != "" && p.AfterMerge() != p.Window.Incremental() {
-			t.Errorf("%s: over the stream is %v", c.definition(), p.Direct)
+		c.plan = p.WithReferences(tables)
+		if p.Window != nil && p.AfterMerge() != p.Window.Incremental() {
+			t.Errorf("%s: over the stream is %v", c.SQL(), p.Direct)
 		}
 		r := rand.New(rand.NewPCG(uint64(i), 9))
-		n, err := c.compare(b, r, randomStream(r, 40))
+		n, err := c.compare(b, r, conformance.RandomStream(r, 40))
 		if cells += n; err != nil {
-			t.Fatalf("%s: %s\n%v", w.name, c.definition(), err)
+			t.Fatalf("%s: %s\n%v", c.Window, c.SQL(), err)
 		}
 	}
 	if cells < 3_000 {

@@ -3,38 +3,21 @@ package view
 import (
 	"fmt"
 	"math"
-	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/decimal128"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/conformance"
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
 // trades is the stream that the tests define views on.
-func trades() *event.Schema {
-	return &event.Schema{Stream: "trades", TimeColumn: 0, IDColumn: -1, Columns: []event.Column{
-		{Name: "ts", Type: event.Type{Kind: event.Timestamp}, NotNull: true},
-		{Name: "k", Type: event.Type{Kind: event.Varchar}},
-		{Name: "g", Type: event.Type{Kind: event.Integer}},
-		{Name: "n", Type: event.Type{Kind: event.BigInt}},
-		{Name: "x", Type: event.Type{Kind: event.Double}},
-		{Name: "price", Type: event.Type{Kind: event.Decimal, Precision: 12, Scale: 2}},
-		{Name: "wide", Type: event.Type{Kind: event.Decimal, Precision: 38, Scale: 4}},
-		{Name: "ok", Type: event.Type{Kind: event.Boolean}},
-		{Name: "day", Type: event.Type{Kind: event.Date}},
-		{Name: "f", Type: event.Type{Kind: event.Float}},
-		{Name: "word", Type: event.Type{Kind: event.Varchar}},
-	}}
-}
+func trades() *event.Schema { return conformance.Schema() }
 
 // property views: each must equal its own SQL whatever the events, the ranges
 // and the order of merging.
@@ -89,62 +72,6 @@ var propertyViews = []string{
 	"-- cap: 3\nSELECT k, list(word ORDER BY ts DESC) AS l, list(CAST(word AS INTEGER)) AS i, array_agg(x ORDER BY trades.ts) FILTER (g > 1) AS a FROM trades GROUP BY session(ts, INTERVAL '15 minutes'), k HAVING len(l) > 1 ORDER BY l",
 	"-- cap: 2\nSELECT k, count(DISTINCT g) AS d, listagg(g, '-' ORDER BY ts ASC) AS l, group_concat(day) AS s FROM trades GROUP BY hop(ts, INTERVAL '2 hours', INTERVAL '1 hour'), k",
 	"SELECT k, g, count(DISTINCT k) AS dk, median(g) AS mg, sum(g) AS s, count(DISTINCT g + 1) AS d, mode(g) FILTER (g > 1) AS m, max(g) AS hi FROM trades GROUP BY k, g",
-}
-
-// randomEvents makes n events of trades from position first: late and out of
-// order, with ties, NULL keys, failing values, huge and non-finite numbers.
-func randomEvents(r *rand.Rand, n int, first int64) arrow.RecordBatch {
-	b := array.NewRecordBuilder(memory.DefaultAllocator, event.ArrowSchema(trades().Relation()))
-	defer b.Release()
-	pick := func(all ...float64) float64 { return all[r.IntN(len(all))] }
-	for i := range n {
-		// A tenth lies around 1970, before and after.
-		ts := int64(1_767_225_600_000_000) + r.Int64N(40*3600)*1_000_000
-		if r.IntN(10) == 0 {
-			ts = r.Int64N(20*3600)*1_000_000 - 10*3600*1_000_000 - r.Int64N(2)
-		}
-		b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(ts))
-		words := []string{"a", "b", "c", "d1", "d2", "a long key that is not inlined"}
-		b.Field(1).(*array.StringBuilder).Append(words[r.IntN(len(words))])
-		b.Field(2).(*array.Int32Builder).Append(int32(r.IntN(5)))
-		n := []int64{int64(r.IntN(100)), -int64(r.IntN(1000)), r.Int64N(1 << 40)}[r.IntN(3)]
-		if r.IntN(50) == 0 {
-			n = []int64{math.MaxInt64, math.MinInt64}[r.IntN(2)]
-		}
-		b.Field(3).(*array.Int64Builder).Append(n)
-		x := r.NormFloat64()*10 + 1e6*pick(0, 0, 0, 1)
-		if r.IntN(60) == 0 {
-			x = pick(math.NaN(), math.Inf(1), math.Inf(-1), 1e200, 0, math.Copysign(0, -1))
-		}
-		b.Field(4).(*array.Float64Builder).Append(math.Round(x*4) / 4)
-		b.Field(5).(*array.Int64Builder).Append(r.Int64N(2_000_000) - 500_000)
-		wide := decimal128.FromI64(r.Int64N(1e15) - 5e14)
-		if r.IntN(30) == 0 {
-			wide = decimal128.FromBigInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(37), nil))
-		}
-		b.Field(6).(*array.Decimal128Builder).Append(wide)
-		b.Field(7).(*array.BooleanBuilder).Append(r.IntN(3) > 0)
-		b.Field(8).(*array.Date32Builder).Append(arrow.Date32(20000 + r.IntN(4)))
-		b.Field(9).(*array.Float32Builder).Append(float32(r.IntN(64)) / 4)
-		numbers := []string{"1", "2", "-7", "x", "99999999999", ""}
-		b.Field(10).(*array.StringBuilder).Append(numbers[r.IntN(len(numbers))])
-		for c := 1; c <= 10; c++ {
-			if r.IntN(15) == 0 {
-				replaceLast(b.Field(c))
-			}
-		}
-		b.Field(11).(*array.Int32Builder).Append(1)
-		b.Field(12).(*array.Int32Builder).Append(0)
-		b.Field(13).(*array.Int64Builder).Append(first + int64(i))
-		b.Field(14).(*array.Int32Builder).Append(0)
-		b.Field(15).(*array.TimestampBuilder).Append(arrow.Timestamp(first + int64(i)))
-	}
-	return b.NewRecordBatch()
-}
-
-// replaceLast makes the value appended last NULL.
-func replaceLast(b array.Builder) {
-	b.SetNull(b.Len() - 1)
 }
 
 // A bench is an engine over shared relations.
@@ -350,7 +277,7 @@ func randomRanges(r *rand.Rand) (ranges [][]duckdb.Batch, all []duckdb.Batch) {
 		if r.IntN(12) == 0 {
 			n = 3000 // more than one vector
 		}
-		batch := duckdb.RecordBatch(randomEvents(r, n, first))
+		batch := duckdb.RecordBatch(conformance.RandomEvents(r, n, first))
 		first += int64(n)
 		ranges, all = append(ranges, []duckdb.Batch{batch}), append(all, batch)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tailwater/tailwater/internal/conformance"
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
@@ -47,7 +48,7 @@ func TestSharedPartialsEqualSeparateOnes(t *testing.T) {
 	for round := range 8 {
 		r.Shuffle(len(plans), func(i, j int) { plans[i], plans[j] = plans[j], plans[i] })
 		some := plans[:1+r.IntN(len(plans))]
-		events := []duckdb.Batch{duckdb.RecordBatch(randomEvents(r, r.IntN(400)*(1+9*(round%2)), 1))}
+		events := []duckdb.Batch{duckdb.RecordBatch(conformance.RandomEvents(r, r.IntN(400)*(1+9*(round%2)), 1))}
 		seen := 0
 		for _, s := range Share(some) {
 			rows := b.over(s.Plans[0].Schema.Relation(), events, s.PartialSQL)

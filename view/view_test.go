@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/conformance"
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
 
@@ -131,7 +132,7 @@ func TestFailingRowsAreNamedWithTheirReason(t *testing.T) {
 	b := newBench(t)
 	r := rand.New(rand.NewPCG(3, 3))
 	_, all := randomRanges(r)
-	all = append(all, duckdb.RecordBatch(randomEvents(r, 500, 100_000)))
+	all = append(all, duckdb.RecordBatch(conformance.RandomEvents(r, 500, 100_000)))
 	got := b.over(trades().Relation(), all, p.ErrorsSQL)
 	// The same, decided by each expression's own domain.
 	want := b.over(trades().Relation(), all, func(from string) string {
@@ -163,7 +164,7 @@ func TestEventsAtTheEndsOfTimeStopNothing(t *testing.T) {
 		"SELECT count(*) AS c FROM trades GROUP BY tumble(ts, INTERVAL '36525 days')",
 		"SELECT count(*) AS c FROM trades GROUP BY tumble(ts, INTERVAL '1 second', INTERVAL '300 ms')",
 	}), newBench(t)
-	events := randomEvents(rand.New(rand.NewPCG(1, 1)), 4, 1)
+	events := conformance.RandomEvents(rand.New(rand.NewPCG(1, 1)), 4, 1)
 	bld := array.NewTimestampBuilder(memory.DefaultAllocator, &arrow.TimestampType{Unit: arrow.Microsecond})
 	defer bld.Release()
 	for _, us := range []int64{-9223372022400000000, 9223372036854775806, -1, 0} {
@@ -249,7 +250,7 @@ func BenchmarkPartial(b *testing.B) {
 	h := duckdb.Share(trades().Relation())
 	defer h.Close()
 	const rows = 20_000
-	h.Set([]duckdb.Batch{duckdb.RecordBatch(randomEvents(rand.New(rand.NewPCG(1, 1)), rows, 1))})
+	h.Set([]duckdb.Batch{duckdb.RecordBatch(conformance.RandomEvents(rand.New(rand.NewPCG(1, 1)), rows, 1))})
 	stmt, err := planner.conn.Prepare(b.Context(), p.PartialSQL(h.SQL()))
 	if err != nil {
 		b.Fatal(err)

@@ -13,16 +13,16 @@ import (
 // one floor do not know each other, but for the words and tools of the ground
 // floor.
 var floors = map[string]int{
-	"cmd/tailwater": 4, "bench": 4,
+	"cmd/tailwater": 4, "bench": 4, "internal/conformance/layers": 4,
 	"serving": 3, "batch": 3, "serving/postgres": 3,
 	"stream": 2, "ingest": 2, "speed": 2, "lake": 2, "warehouse": 2, "project": 2, "demo": 2,
 	"view":  1,
-	"event": 0, "internal/duckdb": 0, "internal/macro": 0, "internal/config": 0, "internal/fault": 0, "internal/access": 0, "internal/problem": 0, "internal/openapitest": 0,
+	"event": 0, "internal/duckdb": 0, "internal/macro": 0, "internal/config": 0, "internal/fault": 0, "internal/access": 0, "internal/problem": 0, "internal/openapitest": 0, "internal/conformance": 0,
 	"serving/ui": 0, "serving/gatecorpus": 0,
 }
 
 // groundOrder is the order on the ground floor: a room may import those before it.
-var groundOrder = []string{"internal/fault", "internal/problem", "internal/access", "event", "internal/duckdb", "internal/macro", "internal/config"}
+var groundOrder = []string{"internal/fault", "internal/problem", "internal/access", "event", "internal/duckdb", "internal/macro", "internal/config", "internal/conformance"}
 
 func TestImportsOnlyGoDown(t *testing.T) {
 	const module = "github.com/tailwater/tailwater/"

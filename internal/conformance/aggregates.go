@@ -1,4 +1,4 @@
-package view
+package conformance
 
 import (
 	"fmt"
@@ -20,6 +20,8 @@ type aggregateCase struct {
 	fits string
 	// reported is a column that the view adds behind the one before, and view is empty.
 	reported bool
+
+	bare string // view without FILTER
 }
 
 const (
