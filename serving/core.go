@@ -63,6 +63,9 @@ type CoreConfig struct {
 	// ResultBytes is how much memory results take that are kept for those who ask the
 	// same before the cut moves. 64 MiB: some thousand panels of a dashboard.
 	ResultBytes int64
+	// MinMergedRows is from how many merged partial rows on those that came later are
+	// merged with the rows of their own windows alone. 5,000: with fewer it is no gain.
+	MinMergedRows int64
 	// MemoryLimit is how much the process may take, in bytes, by what Resident says,
 	// before queries are stopped; without both nothing is watched.
 	MemoryLimit int64
@@ -97,7 +100,7 @@ type Core struct {
 	turns     *turns
 	points    points
 	panes     loosePanes
-	minMerged int64 // minMergedRows, but in tests
+	minMerged int64
 	// references by name
 	references map[string]Reference
 }
@@ -108,7 +111,7 @@ func NewCore(cfg CoreConfig) *Core {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.ResultBytes = cmp.Or(cfg.ResultBytes, 64<<20)
-	c := &Core{shared: newShared(cfg.ResultBytes), panes: loosePanes{known: map[string]panesAt{}}, minMerged: minMergedRows, memory: newMemoryWatch(cfg.MemoryLimit, cfg.Resident),
+	c := &Core{shared: newShared(cfg.ResultBytes), panes: loosePanes{known: map[string]panesAt{}}, minMerged: cmp.Or(cfg.MinMergedRows, minMergedRows), memory: newMemoryWatch(cfg.MemoryLimit, cfg.Resident),
 		Operations: cfg.Operations, speed: cfg.Speed, warehouse: cfg.Warehouse, streams: cfg.Streams, gateDB: cfg.GateDB, logger: cfg.Logger,
 		references: map[string]Reference{}, fixed: &speed.Definitions{Plans: map[string]*view.Plan{}}, live: newLiveFeeds()}
 	for _, p := range cfg.Plans {
