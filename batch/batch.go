@@ -179,11 +179,11 @@ func (r *Runner) advance(ctx context.Context, run *Run) (moved bool, err error) 
 		return false, err
 	}
 	run.Through = through
-	done, err := r.cfg.Warehouse.Advance(ctx, inputs, run.Rebuild)
+	done, err := aside(func() (warehouse.Advanced, error) { return r.cfg.Warehouse.Advance(ctx, inputs, run.Rebuild) })
 	if warehouse.Damaged(err) && !run.Rebuild {
 		r.cfg.Logger.Error("the warehouse is damaged: the run becomes a rebuild", "error", err)
 		run.Rebuild = true
-		done, err = r.cfg.Warehouse.Advance(ctx, inputs, true)
+		done, err = aside(func() (warehouse.Advanced, error) { return r.cfg.Warehouse.Advance(ctx, inputs, true) })
 	}
 	if err != nil {
 		return false, err

@@ -17,11 +17,12 @@ import (
 // cores made the slowest hundredth of ingest requests ten times as slow, because each
 // of the few wake-ups behind a synced append waits for a time slice to end.
 const (
-	// turnsAfter is how long a query runs before it takes turns, and another begins.
+	// turnsAfter is how much processor time a query takes before it takes turns. Short
+	// ones take a few milliseconds, and on a busy machine many times as long by the clock.
 	turnsAfter = 100 * time.Millisecond
-	// patientAfter is how long a query runs before it is computed at a low priority:
-	// ten times a short one. A wake-up behind a synced append then preempts it at once.
-	patientAfter = 40 * time.Millisecond
+	// youth is how long by the clock a query may keep others from beginning: it may wait
+	// for a file.
+	youth = 250 * time.Millisecond
 	// turnLength is how long a turn lasts at least when somebody waits.
 	turnLength = 20 * time.Millisecond
 	// idleAfter is how long no event must have come for all processors to be given to
@@ -49,9 +50,8 @@ func newTurns(state func() any) *turns {
 	return &turns{seats: max(1, cores-1), cores: cores, state: state}
 }
 
-// A turn is one query's. Its fields are guarded by turns.mu, but for began and age.
+// A turn is one query's. Its fields are guarded by turns.mu, but for age.
 type turn struct {
-	began  time.Time     // the query's
 	age    *time.Timer   // ends its youth
 	young  bool          // it counts among the begun
 	seated time.Time     // zero while it has no seat
@@ -69,8 +69,7 @@ func (t *turns) begin(ctx context.Context, q *turn) error {
 	if err := t.await(ctx, q, ready); err != nil {
 		return err
 	}
-	q.began = time.Now()
-	q.age = time.AfterFunc(turnsAfter, func() { // it may be in a step that takes longer
+	q.age = time.AfterFunc(youth, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.grown(q)
@@ -103,19 +102,19 @@ func (t *turns) free() int {
 	return t.seats - t.taken
 }
 
-// step is called between two steps of a query. It returns when the query may go on,
-// or with ctx's cause, and tells whether it is patient.
-func (t *turns) step(ctx context.Context, q *turn) (patient bool, err error) {
-	age := time.Since(q.began)
-	if age >= turnsAfter {
-		err = t.take(ctx, q)
+// step is called between two steps of a query, with the processor time that they have
+// taken. It returns when the query may go on, or with ctx's cause.
+func (t *turns) step(ctx context.Context, q *turn, computed time.Duration) error {
+	if computed < turnsAfter {
+		return nil
 	}
-	return age >= patientAfter, err
+	return t.take(ctx, q)
 }
 
 // take returns when a long query has a seat.
 func (t *turns) take(ctx context.Context, q *turn) error {
 	t.mu.Lock()
+	t.grown(q)
 	if !q.seated.IsZero() {
 		if len(t.waiting) == 0 || time.Since(q.seated) < turnLength {
 			t.mu.Unlock()

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// longQuery has run for as long as it takes to have to take turns.
-func longQuery() *turn { return &turn{began: time.Now().Add(-turnsAfter)} }
-
 func busyTurns(cores int) *turns {
 	events := new(atomic.Int64)
 	return &turns{seats: max(1, cores-1), cores: cores, state: func() any { return events.Add(1) }}
@@ -19,13 +16,9 @@ func busyTurns(cores int) *turns {
 
 func TestShortQueriesTakeNoTurns(t *testing.T) {
 	all := busyTurns(2)
-	held := longQuery()
+	held := new(turn)
 	must(t, all.take(t.Context(), held))
-	patient, err := all.step(t.Context(), &turn{began: time.Now()}) // a long one would wait
-	must(t, err)
-	if patient {
-		t.Error("a query that has just begun is patient")
-	}
+	must(t, all.step(t.Context(), new(turn), turnsAfter-1)) // a long one would wait
 	if all.taken != 1 {
 		t.Errorf("%d seats are taken", all.taken)
 	}
@@ -65,16 +58,7 @@ func TestALongStepKeepsNobodyFromBeginning(t *testing.T) {
 	for i := range held {
 		must(t, all.begin(t.Context(), &held[i]))
 	}
-	must(t, all.begin(t.Context(), new(turn))) // after turnsAfter, though nobody rests
-}
-
-func TestAQueryIsPatientBeforeItTakesTurns(t *testing.T) {
-	all := busyTurns(2)
-	patient, err := all.step(t.Context(), &turn{began: time.Now().Add(-patientAfter)})
-	must(t, err)
-	if !patient {
-		t.Error("it is not")
-	}
+	must(t, all.begin(t.Context(), new(turn))) // after their youth, though nobody rests
 }
 
 func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
@@ -86,7 +70,7 @@ func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
 		var running sync.WaitGroup
 		for i := range steps {
 			running.Go(func() {
-				q := longQuery()
+				q := new(turn)
 				defer all.rest(q)
 				for steps[i].Load() < 10 {
 					if err := all.take(ctx, q); err != nil {
@@ -116,7 +100,7 @@ func TestLongQueriesTakeTurnsAndLeaveACore(t *testing.T) {
 func TestLongQueriesHaveAllCoresWhileNoEventsCome(t *testing.T) {
 	all := &turns{seats: 1, cores: 2, state: func() any { return 7 }, seen: 7, since: time.Now().Add(-2 * idleAfter)}
 	for range 2 {
-		must(t, all.take(t.Context(), longQuery()))
+		must(t, all.take(t.Context(), new(turn)))
 	}
 	if all.taken != 2 {
 		t.Errorf("%d seats are taken", all.taken)
@@ -125,7 +109,7 @@ func TestLongQueriesHaveAllCoresWhileNoEventsCome(t *testing.T) {
 
 func TestWhoWaitsForATurnCanEnd(t *testing.T) {
 	all := busyTurns(2)
-	held, waits := longQuery(), longQuery()
+	held, waits := new(turn), new(turn)
 	must(t, all.take(t.Context(), held))
 	cause := errors.New("his time is over")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -134,7 +118,7 @@ func TestWhoWaitsForATurnCanEnd(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	all.rest(held)
-	must(t, all.take(t.Context(), longQuery()))
+	must(t, all.take(t.Context(), new(turn)))
 	if all.taken != 1 || len(all.waiting) > 0 {
 		t.Errorf("%d seats are taken, %d wait", all.taken, len(all.waiting))
 	}

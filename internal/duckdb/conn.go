@@ -23,7 +23,7 @@ type Conn struct {
 	rows *Rows              // open streaming result, guarded by run
 	stmt map[*Stmt]struct{} // open prepared statements, guarded by run
 	// between is called between two tasks of a Query, if it is not nil; guarded by run
-	between func(ctx context.Context) (patient bool, err error)
+	between func(ctx context.Context, computed time.Duration) error
 
 	mu      sync.Mutex // may be taken while run is held
 	conn    mapping.Connection
@@ -102,21 +102,20 @@ func (c *Conn) Reset(keep ...*Stmt) bool {
 }
 
 // Between has f called, with the context of a Query, between any two of the steps in
-// which the engine computes its rows, each of some milliseconds: f may let others go
-// first. If it says that the Query is patient, the rest is computed on a thread of low
-// priority, where the system has such threads. An error of f ends the Query.
-func (c *Conn) Between(f func(ctx context.Context) (patient bool, err error)) {
+// which the engine computes its rows, each of some milliseconds, and the processor time
+// that the steps have taken: f may let others go first. An error of f ends the Query.
+func (c *Conn) Between(f func(ctx context.Context, computed time.Duration) error) {
 	c.run.Lock()
 	defer c.run.Unlock()
 	c.between = f
 }
 
 // pause calls between; conn.run is held.
-func (c *Conn) pause(ctx context.Context) (patient bool, err error) {
+func (c *Conn) pause(ctx context.Context, computed time.Duration) error {
 	if c.between == nil {
-		return false, nil
+		return nil
 	}
-	return c.between(ctx)
+	return c.between(ctx, computed)
 }
 
 // enter begins work of the engine; the caller calls leave if the error is nil.

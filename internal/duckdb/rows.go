@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	bindings "github.com/duckdb/duckdb-go-bindings"
@@ -20,8 +21,8 @@ type Rows struct {
 	prepared mapping.PreparedStatement
 	result   mapping.Result
 	decoder  *decoder
-	end      error // what Next returns from now on: io.EOF, or why it failed
-	aside    bool  // it is computed on a thread that others go before
+	end      error         // what Next returns from now on: io.EOF, or why it failed
+	computed time.Duration // the processor time that its steps have taken
 	closed   bool
 }
 
@@ -71,35 +72,21 @@ func (r *Rows) execute() error {
 	return nil
 }
 
-// steps repeats a step until it is done, with a pause after each, from which it may come
-// back on a thread that others go before.
+// steps repeats a step until it is done, with a pause after each.
 func (r *Rows) steps(step func() (done bool, err error)) error {
+	runtime.LockOSThread() // whose time is taken
+	defer runtime.UnlockOSThread()
 	for {
+		began := threadTime()
 		done, err := step()
+		r.computed += threadTime() - began
 		if done || err != nil {
 			return err
 		}
-		patient, err := r.conn.pause(r.ctx)
-		if err != nil {
+		if err := r.conn.pause(r.ctx, r.computed); err != nil {
 			return err
 		}
-		if patient && !r.aside {
-			r.aside = true
-			return aside(func() error { return r.steps(step) })
-		}
 	}
-}
-
-// aside runs f on a thread of a low priority, which ends with it: without a privilege,
-// a thread's priority cannot be raised again.
-func aside(f func() error) error {
-	ended := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		lowerPriority()
-		ended <- f()
-	}()
-	return <-ended
 }
 
 func (r *Rows) open() error {
@@ -134,14 +121,7 @@ func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		}
 		defer r.conn.watch(ctx)()
 	}
-	fetch := func() error {
-		return r.steps(func() (done bool, err error) { return r.fetch(ctx) })
-	}
-	if r.aside {
-		r.end = aside(fetch)
-	} else {
-		r.end = fetch()
-	}
+	r.end = r.steps(func() (done bool, err error) { return r.fetch(ctx) })
 	if r.end != nil && r.end != io.EOF {
 		return nil, r.end
 	}

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package duckdb
+package batch
 
 // lowerPriority does nothing: priorities are those of processes here.
 func lowerPriority() {}
