@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -201,23 +202,27 @@ func (g *Gate) insert(ctx context.Context, guarded []map[string]any, statement a
 	if times, _ := growthOf(statement, structs); times > maxStructs {
 		return &Refusal{Code: "too_complex", Message: fmt.Sprintf("structs and lists in each other may have more than %d parts", maxStructs), Hint: "build them in one SELECT"}
 	}
-	if times, growers := growthOf(statement, grows); times > maxGrowth {
-		for _, node := range growers {
-			if _, ok := before[strings.ToLower(text(node, "function_name"))]; !ok {
-				guarded = append(guarded, node)
-			}
-		}
-	}
+	times, growers := growthOf(statement, grows) // before guards are in
+	noted := map[uintptr]bool{}
 	for _, node := range guarded {
+		noted[reflect.ValueOf(node).Pointer()] = true
 		name := strings.ToLower(text(node, "function_name"))
 		put, guard := g.guardBefore, before[name]
 		if large, ok := after[name]; ok {
 			put, guard = g.guardAfter, large
-		} else if grows[name] && guard.work == "" {
-			put, guard = g.guardAfter, grownValue
 		}
 		if err := put(ctx, node, guard); err != nil {
 			return err
+		}
+	}
+	if times <= maxGrowth {
+		return nil
+	}
+	for _, node := range growers { // also those that are quick on values as they are stored
+		if !noted[reflect.ValueOf(node).Pointer()] {
+			if err := g.guardAfter(ctx, node, grownValue); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
