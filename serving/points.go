@@ -76,7 +76,8 @@ type pointAnswer struct {
 // errRedefined is for those who asked for a definition that answers no more.
 var errRedefined = errors.New("the view was redefined meanwhile")
 
-// point answers a request that is for one group; it gives nothing for any other.
+// point answers a request that is for one group; it gives nothing for any other, which is
+// then answered by itself.
 func (c *Core) point(ctx context.Context, r ViewRequest) (*Answer, error) {
 	plan := c.definitions().Plans[r.Name]
 	q := pointOf(plan, r)
@@ -89,7 +90,7 @@ func (c *Core) point(ctx context.Context, r ViewRequest) (*Answer, error) {
 	}
 	defer release()
 	if !c.points.ask(c, plan, q) {
-		return nil, errLiveClosed
+		return nil, nil // the server is stopping: it is answered by itself
 	}
 	select {
 	case a := <-q.answered:
