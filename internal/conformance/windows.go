@@ -61,9 +61,14 @@ func hopped(size, slide, shift int64, bounds string) func([]string) string {
 	}
 }
 
-// partitionBy is the clause of window functions over the rows of the same keys.
+// partitionBy is the clause of window functions over the rows of the same keys. Each
+// stands in a list: DuckDB 1.5.5 gives a column by which it has sorted back from the sort
+// key, in which 0.0 and -0.0 are one.
 func partitionBy(keys []string, more ...string) string {
-	all := append(append([]string{}, keys...), more...)
+	var all []string
+	for _, k := range append(append([]string{}, keys...), more...) {
+		all = append(all, "["+k+"]")
+	}
 	if len(all) == 0 {
 		return ""
 	}
