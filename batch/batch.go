@@ -18,6 +18,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/aside"
 	"github.com/tailwater/tailwater/lake"
 	"github.com/tailwater/tailwater/view"
 	"github.com/tailwater/tailwater/warehouse"
@@ -50,6 +51,10 @@ type Config struct {
 // landTime bounds how long a run waits for the lake: a store that is away does
 // not come back while a client waits.
 const landTime = 30 * time.Second
+
+// runNice is the nice value of batch runs: beside work that takes all processors they
+// get a quarter of one, enough to hold off the files that pile up meanwhile.
+const runNice = 5
 
 // The reasons for a run.
 const (
@@ -179,11 +184,11 @@ func (r *Runner) advance(ctx context.Context, run *Run) (moved bool, err error) 
 		return false, err
 	}
 	run.Through = through
-	done, err := aside(func() (warehouse.Advanced, error) { return r.cfg.Warehouse.Advance(ctx, inputs, run.Rebuild) })
+	done, err := aside.Run(runNice, func() (warehouse.Advanced, error) { return r.cfg.Warehouse.Advance(ctx, inputs, run.Rebuild) })
 	if warehouse.Damaged(err) && !run.Rebuild {
 		r.cfg.Logger.Error("the warehouse is damaged: the run becomes a rebuild", "error", err)
 		run.Rebuild = true
-		done, err = aside(func() (warehouse.Advanced, error) { return r.cfg.Warehouse.Advance(ctx, inputs, true) })
+		done, err = aside.Run(runNice, func() (warehouse.Advanced, error) { return r.cfg.Warehouse.Advance(ctx, inputs, true) })
 	}
 	if err != nil {
 		return false, err

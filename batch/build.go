@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/aside"
 	"github.com/tailwater/tailwater/view"
 	"github.com/tailwater/tailwater/warehouse"
 )
@@ -69,7 +70,7 @@ func (r *Runner) step(ctx context.Context, plans []*view.Plan) (done, total int6
 				done += int64(float64(m.Accepted) * float64(through-m.Floor) / float64(span))
 			}
 		}
-		if _, err := aside(func() (map[string]event.Cut, error) { return r.cfg.Warehouse.Build(ctx, in) }); err != nil {
+		if _, err := aside.Run(runNice, func() (map[string]event.Cut, error) { return r.cfg.Warehouse.Build(ctx, in) }); err != nil {
 			return 0, 0, err
 		}
 	}

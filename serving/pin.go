@@ -61,7 +61,7 @@ func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
 		return nil, err
 	}
 	p.release, p.turn = release, q
-	p.tx.Conn.Between(func(ctx context.Context, computed time.Duration) error { return c.turns.step(ctx, q, computed) })
+	p.tx.Conn.Keep(pace{c.turns, q})
 	c.memory.enter(p)
 	return p, nil
 }

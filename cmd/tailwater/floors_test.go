@@ -17,12 +17,12 @@ var floors = map[string]int{
 	"serving": 3, "batch": 3, "serving/postgres": 3,
 	"stream": 2, "ingest": 2, "speed": 2, "lake": 2, "warehouse": 2, "project": 2, "demo": 2,
 	"view":  1,
-	"event": 0, "internal/duckdb": 0, "internal/macro": 0, "internal/config": 0, "internal/fault": 0, "internal/access": 0, "internal/problem": 0, "internal/openapitest": 0, "internal/conformance": 0,
+	"event": 0, "internal/duckdb": 0, "internal/macro": 0, "internal/config": 0, "internal/fault": 0, "internal/access": 0, "internal/problem": 0, "internal/aside": 0, "internal/openapitest": 0, "internal/conformance": 0,
 	"serving/ui": 0, "serving/gatecorpus": 0,
 }
 
 // groundOrder is the order on the ground floor: a room may import those before it.
-var groundOrder = []string{"internal/fault", "internal/problem", "internal/access", "event", "internal/duckdb", "internal/macro", "internal/config", "internal/conformance"}
+var groundOrder = []string{"internal/aside", "internal/fault", "internal/problem", "internal/access", "event", "internal/duckdb", "internal/macro", "internal/config", "internal/conformance"}
 
 func TestImportsOnlyGoDown(t *testing.T) {
 	const module = "github.com/tailwater/tailwater/"

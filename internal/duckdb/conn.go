@@ -22,8 +22,7 @@ type Conn struct {
 	run  sync.Mutex
 	rows *Rows              // open streaming result, guarded by run
 	stmt map[*Stmt]struct{} // open prepared statements, guarded by run
-	// between is called between two tasks of a Query, if it is not nil; guarded by run
-	between func(ctx context.Context, computed time.Duration) error
+	pace Pace               // of a Query; nil: none. Guarded by run
 
 	mu      sync.Mutex // may be taken while run is held
 	conn    mapping.Connection
@@ -75,7 +74,7 @@ func (c *Conn) Close() error {
 }
 
 // Reset makes the connection as it was when only the statements to keep had been
-// prepared: it closes open rows and all other statements, and takes back Between. It
+// prepared: it closes open rows and all other statements, and takes back Keep. It
 // reports whether it could; a connection that works at this moment is to be closed.
 // The transaction, if there is one, goes on.
 func (c *Conn) Reset(keep ...*Stmt) bool {
@@ -97,25 +96,27 @@ func (c *Conn) Reset(keep ...*Stmt) bool {
 			s.release()
 		}
 	}
-	c.between = nil
+	c.pace = nil
 	return true
 }
 
-// Between has f called, with the context of a Query, between any two of the steps in
-// which the engine computes its rows, each of some milliseconds, and the processor time
-// that the steps have taken: f may let others go first. An error of f ends the Query.
-func (c *Conn) Between(f func(ctx context.Context, computed time.Duration) error) {
-	c.run.Lock()
-	defer c.run.Unlock()
-	c.between = f
+// A Pace lets others go before the steps in which the engine computes a Query's rows,
+// each of some milliseconds.
+type Pace interface {
+	// Step is called between any two steps, with the context of the Query and the
+	// processor time that the steps have taken. It returns when the next may be taken,
+	// and whether on a thread that gives way to others. An error ends the Query.
+	Step(ctx context.Context, computed time.Duration) (giveWay bool, err error)
+	// Hurry reports whether others are in a hurry, so that a long step must give way.
+	// It may be called from any goroutine.
+	Hurry() bool
 }
 
-// pause calls between; conn.run is held.
-func (c *Conn) pause(ctx context.Context, computed time.Duration) error {
-	if c.between == nil {
-		return nil
-	}
-	return c.between(ctx, computed)
+// Keep sets the pace of the connection's queries.
+func (c *Conn) Keep(pace Pace) {
+	c.run.Lock()
+	defer c.run.Unlock()
+	c.pace = pace
 }
 
 // enter begins work of the engine; the caller calls leave if the error is nil.

@@ -12,6 +12,7 @@ import (
 	"github.com/duckdb/duckdb-go/v2/mapping"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/aside"
 )
 
 // Rows is the streaming result of a Query. Whoever made it closes it.
@@ -23,6 +24,7 @@ type Rows struct {
 	decoder  *decoder
 	end      error         // what Next returns from now on: io.EOF, or why it failed
 	computed time.Duration // the processor time that its steps have taken
+	lane     *aside.Lane   // on which it is computed since it gives way; nil until then
 	closed   bool
 }
 
@@ -72,19 +74,48 @@ func (r *Rows) execute() error {
 	return nil
 }
 
-// steps repeats a step until it is done, with a pause after each.
-func (r *Rows) steps(step func() (done bool, err error)) error {
+// A long step gives way from longStep on; who is asked to, has asideNice added to the nice
+// value: it gets a quarter of a processor that others want as well.
+const (
+	longStep  = 5 * time.Millisecond
+	asideNice = 5
+)
+
+// steps repeats a step until it is done, at the connection's pace.
+func (r *Rows) steps(step func() (done bool, err error)) (err error) {
+	if r.lane == nil {
+		giveWay, err := r.stepsHere(step)
+		if err != nil || !giveWay {
+			return err
+		}
+		r.lane = aside.NewLane(asideNice)
+	}
+	r.lane.Do(func() { _, err = r.stepsHere(step) })
+	return err
+}
+
+// stepsHere takes the steps on the calling thread, until it is to give way but is none
+// of those that do.
+func (r *Rows) stepsHere(step func() (done bool, err error)) (giveWay bool, err error) {
 	runtime.LockOSThread() // whose time is taken
 	defer runtime.UnlockOSThread()
+	pace := r.conn.pace
+	if pace != nil && r.lane == nil {
+		defer aside.After(longStep, pace.Hurry)()
+	}
 	for {
 		began := threadTime()
 		done, err := step()
 		r.computed += threadTime() - began
 		if done || err != nil {
-			return err
+			return false, err
 		}
-		if err := r.conn.pause(r.ctx, r.computed); err != nil {
-			return err
+		if pace == nil {
+			continue
+		}
+		giveWay, err := pace.Step(r.ctx, r.computed)
+		if err != nil || giveWay && r.lane == nil {
+			return giveWay, err
 		}
 	}
 }
@@ -164,6 +195,9 @@ func (r *Rows) release() {
 		return
 	}
 	r.closed = true
+	if r.lane != nil {
+		r.lane.Close()
+	}
 	mapping.DestroyResult(&r.result)
 	mapping.DestroyPrepare(&r.prepared)
 	if r.conn.rows == r {
