@@ -44,8 +44,10 @@ type Config struct {
 	// Loaded is told what the warehouse counts through, by view, once it is
 	// committed. May be nil.
 	Loaded func(view string, through event.Cut)
-	Logger *slog.Logger
-	Now    func() time.Time
+	// Batched is told the same of a stream's events. May be nil.
+	Batched func(stream string, through event.Cut)
+	Logger  *slog.Logger
+	Now     func() time.Time
 }
 
 // landTime bounds how long a run waits for the lake: a store that is away does
@@ -202,6 +204,9 @@ func (r *Runner) advance(ctx context.Context, run *Run) (moved bool, err error) 
 			if r.cfg.Loaded != nil {
 				r.cfg.Loaded(p.Name, done.S[warehouse.ViewObject(p)])
 			}
+		}
+		if r.cfg.Batched != nil {
+			r.cfg.Batched(in.Schema.Stream, done.S[warehouse.FactsObject(in.Schema.Stream)])
 		}
 	}
 	return done.Moved, nil

@@ -21,6 +21,7 @@ import (
 
 // share hands Go-held batches to SQL for the life of the pin.
 func (p *pin) share(columns []event.Column, batches []duckdb.Batch) string {
+	columns, batches = shortFirst(columns, batches)
 	h := duckdb.Share(columns)
 	h.Set(batches)
 	p.handles = append(p.handles, h)
@@ -298,22 +299,25 @@ func (p *pin) past(s *speed.Stream) func(parts []string, err error) ([]string, e
 }
 
 // events gives a stream as a table at the cut: facts through S, landed files
-// after S through L, the raw tail after L through A.
+// after S, those landed events that are still in memory through L, the raw tail after L
+// through A.
 func (p *pin) events(ctx context.Context, s *speed.Stream, within lake.Bounds) ([]string, error) {
 	facts, batch := p.tx.Facts(s.Schema)
 	parts := []string{facts}
-	landed, have, err := p.landed(ctx, s.Schema.Stream, s, batch, within)
+	kept, batches := s.KeptAfter(batch)
+	batches = someWithin(s.Schema, batches, within)
+	landed, have, err := p.landed(ctx, s.Schema.Stream, s, batch, begins(kept), within)
 	if err != nil {
 		return nil, err
 	}
 	if landed != "" {
 		parts = append(parts, landed)
 	}
-	have = append(have, batched(batch)...)
-	ranges, batches := s.TailAfter(ends(have))
+	have = append(append(have, kept...), batched(batch)...)
+	ranges, tail := s.TailAfter(ends(have))
 	p.cover("stream "+s.Schema.Stream, s, append(have, ranges...))
 	columns := s.Schema.Relation()
-	if len(batches) > 0 {
+	if batches = append(batches, tail...); len(batches) > 0 {
 		parts = append(parts, "SELECT "+columnList(columns)+" FROM "+p.share(columns, batches))
 	}
 	return parts, nil
@@ -325,7 +329,7 @@ func (p *pin) dead(ctx context.Context, s *speed.Stream, within lake.Bounds) ([]
 	schema := event.DeadSchema(s.Schema.Stream)
 	columns := schema.Relation()
 	parts := []string{warehouse.EmptySelect(columns)}
-	landed, have, err := p.landed(ctx, schema.Stream, s, nil, within)
+	landed, have, err := p.landed(ctx, schema.Stream, s, nil, nil, within)
 	if err != nil {
 		return nil, err
 	}
@@ -341,9 +345,9 @@ func (p *pin) dead(ctx context.Context, s *speed.Stream, within lake.Bounds) ([]
 }
 
 // landed gives a SELECT over the files of the table after the batched cut,
-// through what is both landed and applied, and the ranges it covers. The
-// dead-letter table has the sources of its stream.
-func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch event.Cut, within lake.Bounds) (string, []event.Range, error) {
+// through what is both landed and applied, or through until, and the ranges it covers.
+// The dead-letter table has the sources of its stream.
+func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch, until event.Cut, within lake.Bounds) (string, []event.Range, error) {
 	snap := p.core.Landed(table)
 	if snap == nil {
 		return "", nil, nil
@@ -353,6 +357,9 @@ func (p *pin) landed(ctx context.Context, table string, s *speed.Stream, batch e
 		m := s.Marks[src]
 		mark, ok := snap.Marks[src]
 		r := event.Range{Source: src, After: max(batch[src], m.Floor), Through: min(mark.Through, m.Applied)}
+		if end, kept := until[src]; kept {
+			r.Through = min(r.Through, end)
+		}
 		if ok && !r.Empty() {
 			ranges = append(ranges, r)
 		}

@@ -80,6 +80,10 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// rigKeptBytes keeps landings of up to 60 messages in memory, four of them; larger ones
+// are read from their files.
+const rigKeptBytes = 24_000
+
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	ctx := t.Context()
@@ -106,7 +110,7 @@ func newRig(t *testing.T) *rig {
 	must(t, err)
 	compute, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, Locked: true})
 	must(t, err)
-	r.engine, err = speed.New(ctx, speed.Config{DB: compute, Streams: []speed.StreamConfig{{Schema: paySchema(), Plans: r.plans}}})
+	r.engine, err = speed.New(ctx, speed.Config{DB: compute, KeptBytes: rigKeptBytes, Streams: []speed.StreamConfig{{Schema: paySchema(), Plans: r.plans}}})
 	must(t, err)
 	must(t, r.engine.Begin(ctx, paySource, speed.Base{MaxTime: math.MinInt64}, nil))
 	gateDB, err := duckdb.Open(ctx, duckdb.Options{Threads: 1, Locked: true})
@@ -206,6 +210,7 @@ func (r *rig) batch() {
 	for _, p := range r.kept() {
 		r.engine.Loaded(p.Name, done.S[warehouse.ViewObject(p)])
 	}
+	r.engine.Batched("pay", done.S[warehouse.FactsObject("pay")])
 }
 
 // textOf reads an answer to its end, one line a row.

@@ -81,8 +81,11 @@ func (a *Applier) ApplyRefused(b *event.Block) {
 }
 
 // Landed tells that the stream's table holds the source through (inclusive):
-// the raw tail up to there is dropped in the next State.
+// the raw tail up to there is dropped in the next State, but for what is kept.
 func (e *Engine) Landed(src event.Source, through uint64) {
+	// What lies below a landed position does not change any more, so that it is put
+	// together before anybody waits for it.
+	landed := e.State().Streams[src.Stream].join(src, through, e.keptBound())
 	e.publish(src.Stream, func(s *Stream) bool {
 		m, ok := s.Marks[src]
 		if !ok || through <= m.Landed {
@@ -91,6 +94,7 @@ func (e *Engine) Landed(src event.Source, through uint64) {
 		m.Landed = through
 		s.Marks[src] = m
 		s.Tail = keepAfter(s.Tail, src, through)
+		s.keep(src, landed, e.keptBound())
 		s.tailBytes = 0
 		for _, b := range s.Tail {
 			s.tailBytes += int64(b.Size)

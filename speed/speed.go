@@ -38,6 +38,9 @@ type Config struct {
 	// Pressure is called once for each crossing. Default 512 MiB: a quarter of
 	// what a small machine has.
 	MaxBytes int64
+	// KeptBytes bounds the memory of landed events that are kept until a batch run has
+	// taken them, all streams' together. Default 32 MiB; negative keeps none.
+	KeptBytes int64
 	// Pressure asks for landing and a batch run ahead of time. It must not
 	// block. May be nil.
 	Pressure func()
@@ -68,6 +71,9 @@ type Engine struct {
 func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 512 << 20
+	}
+	if cfg.KeptBytes == 0 {
+		cfg.KeptBytes = keptBytes
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -40,6 +40,9 @@ type Stream struct {
 	// Dead the refused records likewise, one block a message, in log order.
 	Tail []*event.Block
 	Dead []*event.Block
+	// Kept holds landed events that no batch run has taken yet, a block a landing, as
+	// far back as their memory reaches; what is behind it is in files alone.
+	Kept []*event.Block
 	// MaxTime is the greatest event time through A, µs since 1970;
 	// math.MinInt64 before the first event.
 	MaxTime int64
@@ -47,6 +50,7 @@ type Stream struct {
 	LogTime int64
 
 	tailBytes int64
+	keptBytes int64
 	viewBytes int64
 }
 
@@ -121,7 +125,17 @@ func (s *Stream) Watermark() (time.Time, bool) {
 	return time.UnixMicro(s.MaxTime).UTC(), s.MaxTime != math.MinInt64
 }
 
-// Bytes is about how much memory partials and tails take.
+// KeptBytes is about how much memory landed events take, which are kept for speed alone.
+func (st *State) KeptBytes() int64 {
+	var n int64
+	for _, s := range st.Streams {
+		n += s.keptBytes
+	}
+	return n
+}
+
+// Bytes is about how much memory partials and tails take, which only landing and a batch
+// run give back.
 func (st *State) Bytes() int64 {
 	var n int64
 	for _, s := range st.Streams {

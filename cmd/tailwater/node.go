@@ -285,7 +285,7 @@ func (n *node) openBatch(ctx, run context.Context) error {
 	}
 	cfg := batch.Config{
 		Warehouse: n.warehouse, History: batch.NewHistory(n.history.table, n.history.Lander),
-		Land: n.land, Loaded: n.speed.Loaded, Logger: n.parts.logger,
+		Land: n.land, Loaded: n.speed.Loaded, Batched: n.speed.Batched, Logger: n.parts.logger,
 	}
 	for name, pl := range n.pipelines {
 		cfg.Streams = append(cfg.Streams, batch.Stream{Schema: pl.schema, Plans: n.plansOf(name), Table: pl.events.table, Epoch: pl.source.Epoch})

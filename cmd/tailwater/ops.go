@@ -223,13 +223,14 @@ var (
 	descLag      = prometheus.NewDesc("tailwater_lag_messages", "Messages in the log that are not applied yet (H - A).", []string{"stream"}, nil)
 	descComplete = prometheus.NewDesc("tailwater_view_complete", "1 if the layers cover every position of the view without a hole.", []string{"view"}, nil)
 	descMemory   = prometheus.NewDesc("tailwater_speed_bytes", "Memory of partials and raw tail in the speed layer.", nil, nil)
+	descKept     = prometheus.NewDesc("tailwater_kept_bytes", "Memory of landed events that are kept until a batch run has taken them.", nil, nil)
 	descPending  = prometheus.NewDesc("tailwater_landing_pending_bytes", "Bytes that wait for the lake.", []string{"stream"}, nil)
 	descReady    = prometheus.NewDesc("tailwater_ready", "1 if answers are given.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPosition, descEvents, descLag, descComplete, descMemory, descPending, descReady} {
+	for _, d := range []*prometheus.Desc{descPosition, descEvents, descLag, descComplete, descMemory, descKept, descPending, descReady} {
 		ch <- d
 	}
 }
@@ -241,6 +242,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descReady, boolean(c.n.ready.Load()))
 	gauge(descMemory, float64(c.n.speed.State().Bytes()))
+	gauge(descKept, float64(c.n.speed.State().KeptBytes()))
 	tx, err := c.n.warehouse.Begin(context.Background())
 	if err != nil {
 		return
