@@ -152,19 +152,14 @@ func (g *Gate) name(ctx context.Context, outputs []map[string]any) error {
 	if len(outputs) == 0 {
 		return nil
 	}
-	conn, err := g.db.Connect()
-	if err != nil {
-		return fmt.Errorf("gate: %w", err)
-	}
-	defer conn.Close()
-	tree, err := conn.Parse(ctx, "SELECT 1")
+	tree, err := g.db.Parse(ctx, "SELECT 1")
 	if err != nil {
 		return fmt.Errorf("gate: %w", err)
 	}
 	node := duckdb.Statements(tree)[0].(map[string]any)["node"].(map[string]any)
 	for _, e := range outputs {
 		node["select_list"] = []any{e}
-		sql, err := conn.Print(ctx, tree)
+		sql, err := g.db.Print(ctx, tree)
 		if err != nil {
 			return fmt.Errorf("gate: name of a column: %w", err)
 		}
@@ -200,12 +195,7 @@ func charAt(sql string, offset int) int {
 // parse gives the statement's tree. A fresh connection costs microseconds and
 // cannot have been changed by whoever came before.
 func (g *Gate) parse(ctx context.Context, sql string) (map[string]any, error) {
-	conn, err := g.db.Connect()
-	if err != nil {
-		return nil, fmt.Errorf("gate: %w", err)
-	}
-	defer conn.Close()
-	tree, err := conn.Parse(ctx, sql)
+	tree, err := g.db.Parse(ctx, sql)
 	var parse *duckdb.ParseError
 	switch {
 	case errors.As(err, &parse) && strings.Contains(parse.Message, "Only SELECT"):
@@ -264,11 +254,6 @@ func (s *Statement) print() error {
 	if s.printed != nil {
 		return nil
 	}
-	conn, err := s.gate.db.Connect()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
 	places := newPlaces()
 	for i, u := range s.uses {
 		_, alias := splitName(u.table)
@@ -276,14 +261,14 @@ func (s *Statement) print() error {
 			alias = own
 		}
 		if u.top != nil {
-			if err := u.top.print(conn, places, alias); err != nil {
+			if err := u.top.print(s.gate.db, places, alias); err != nil {
 				return err
 			}
 		}
 		u.node["alias"], u.node["schema_name"], u.node["catalog_name"], u.node["table_name"] = alias, "", "", places.name(i)
 	}
 	// It prints in tenths of a millisecond: there is nothing to wait for.
-	sql, err := conn.Print(context.Background(), s.tree)
+	sql, err := s.gate.db.Print(context.Background(), s.tree)
 	if err != nil {
 		return err
 	}

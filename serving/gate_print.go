@@ -56,15 +56,15 @@ func (p *printed) fill(with func(place int) string) string {
 }
 
 // print prints the SELECT of a part's first rows, with a place for the part.
-func (t *top) print(conn *duckdb.Conn, at places, alias string) error {
-	tree, err := conn.Parse(context.Background(), fmt.Sprintf("SELECT * FROM %s AS %s ORDER BY 1 LIMIT %d", at.name(0), duckdb.Ident(alias), t.rows))
+func (t *top) print(db *duckdb.DB, at places, alias string) error {
+	tree, err := db.Parse(context.Background(), fmt.Sprintf("SELECT * FROM %s AS %s ORDER BY 1 LIMIT %d", at.name(0), duckdb.Ident(alias), t.rows))
 	if err != nil {
 		return err
 	}
 	node := duckdb.Statements(tree)[0].(map[string]any)["node"].(map[string]any)
 	node["where_clause"] = t.query["where_clause"]
 	node["modifiers"].([]any)[0] = t.query["modifiers"].([]any)[0]
-	sql, err := conn.Print(context.Background(), tree)
+	sql, err := db.Print(context.Background(), tree)
 	if err != nil {
 		return err
 	}

@@ -28,12 +28,7 @@ func (g *Gate) template(ctx context.Context, sql string) (map[string]any, error)
 // parseTemplate is template for texts that have names of a user in them, quoted:
 // they are not kept.
 func (g *Gate) parseTemplate(ctx context.Context, sql string) (map[string]any, error) {
-	conn, err := g.db.Connect()
-	if err != nil {
-		return nil, fmt.Errorf("gate: %w", err)
-	}
-	defer conn.Close()
-	tree, err := conn.Parse(ctx, sql)
+	tree, err := g.db.Parse(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("gate: template %s: %w", sql, err)
 	}

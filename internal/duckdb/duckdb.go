@@ -67,8 +67,9 @@ type DB struct {
 	mu     sync.Mutex
 	db     mapping.Database // zero once closed
 	closed bool
-	open   int    // connections not closed yet
-	file   string // claimed until closed with no connection left; "" in memory
+	open   int           // connections not closed yet
+	syntax []*syntaxConn // that nobody uses
+	file   string        // claimed until closed with no connection left; "" in memory
 }
 
 // Open opens a database. Time zone UTC holds on every connection, extensions
@@ -205,6 +206,7 @@ func (db *DB) Connect() (*Conn, error) {
 // for as long as a connection is open, so Close returns an error that tells how
 // many are: they should be closed first.
 func (db *DB) Close() error {
+	idle := db.closeSyntax()
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.closed {
@@ -213,10 +215,10 @@ func (db *DB) Close() error {
 	db.closed = true
 	mapping.Close(&db.db)
 	if db.open > 0 {
-		return fmt.Errorf("close database: %d connections are still open and hold it", db.open)
+		return errors.Join(idle, fmt.Errorf("close database: %d connections are still open and hold it", db.open))
 	}
 	unclaim(db.file)
-	return nil
+	return idle
 }
 
 func (db *DB) disconnected() {

@@ -24,10 +24,15 @@ func Literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + 
 // it apart. What cannot be parsed is a *ParseError; statements other than SELECT,
 // and PIVOT, cannot.
 func (c *Conn) Parse(ctx context.Context, sql string) (map[string]any, error) {
+	return parse(sql, func() (*Relation, error) { return c.Collect(ctx, parseSQL, sql) })
+}
+
+// parse reads the tree that run makes of a text.
+func parse(sql string, run func() (*Relation, error)) (map[string]any, error) {
 	if err := checkText(sql); err != nil {
 		return nil, &ParseError{Message: err.(*Error).Message, Position: -1}
 	}
-	r, err := c.Collect(ctx, "SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", sql)
+	r, err := run()
 	if err != nil {
 		return nil, fmt.Errorf("parse: %w", err)
 	}
@@ -63,13 +68,18 @@ func Statements(tree map[string]any) []any {
 
 // Print writes a tree of Parse as SQL.
 func (c *Conn) Print(ctx context.Context, tree map[string]any) (string, error) {
+	return print(tree, func(text string) (*Relation, error) { return c.Collect(ctx, printSQL, text) })
+}
+
+// print reads the SQL that run makes of a tree as JSON.
+func print(tree map[string]any, run func(text string) (*Relation, error)) (string, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(tree); err != nil {
 		return "", fmt.Errorf("print: %w", err)
 	}
-	r, err := c.Collect(ctx, "SELECT json_deserialize_sql($1::JSON)", text.String())
+	r, err := run(text.String())
 	if err != nil {
 		return "", fmt.Errorf("print: %w", err)
 	}
