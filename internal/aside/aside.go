@@ -15,15 +15,16 @@ import (
 	"time"
 )
 
-// Run runs f on a thread whose nice value is higher by that much, and which ends with
-// it: without a privilege, a thread's priority cannot be raised again. On a machine with
-// time to spare f is as quick as ever.
+// Run runs f on a thread whose nice value is higher by that much and which is off the
+// processor that is kept free. The thread ends with f: without a privilege, its priority
+// cannot be raised again. On a machine with time to spare f is as quick as ever.
 func Run[T any](nice int, f func() (T, error)) (value T, err error) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		runtime.LockOSThread()
 		lower(nice)
+		keepOff(threadID())
 		value, err = f()
 	}()
 	<-ended
