@@ -15,7 +15,8 @@ import (
 // goroutines queue up. While the Rows of a Query are open, no other statement
 // may be run. Interrupt and Close may be called at any time.
 type Conn struct {
-	db *DB
+	db   *DB
+	work work
 
 	// run is held while the engine works for this connection, so that
 	// nothing is destroyed under it.
@@ -69,7 +70,7 @@ func (c *Conn) Close() error {
 	c.closed = true
 	mapping.Disconnect(&c.conn)
 	c.mu.Unlock()
-	c.db.disconnected()
+	c.db.disconnected(c)
 	return nil
 }
 
@@ -125,8 +126,10 @@ func (c *Conn) enter(ctx context.Context) error {
 	err := c.usable(ctx)
 	if err != nil {
 		c.run.Unlock()
+		return err
 	}
-	return err
+	c.work.begin()
+	return nil
 }
 
 func (c *Conn) usable(ctx context.Context) error {
@@ -145,7 +148,10 @@ func (c *Conn) usable(ctx context.Context) error {
 	return nil
 }
 
-func (c *Conn) leave() { c.run.Unlock() }
+func (c *Conn) leave() {
+	c.work.leave()
+	c.run.Unlock()
+}
 
 // interruptEvery is the pace at which an ended context interrupts. Once would do
 // but for statements that are about to begin: they clear the interrupt.

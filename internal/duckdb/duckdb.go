@@ -67,9 +67,9 @@ type DB struct {
 	mu     sync.Mutex
 	db     mapping.Database // zero once closed
 	closed bool
-	open   int           // connections not closed yet
-	syntax []*syntaxConn // that nobody uses
-	file   string        // claimed until closed with no connection left; "" in memory
+	conns  map[*Conn]struct{} // not closed yet
+	syntax []*syntaxConn      // that nobody uses
+	file   string             // claimed until closed with no connection left; "" in memory
 }
 
 // Open opens a database. Time zone UTC holds on every connection, extensions
@@ -104,7 +104,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		unclaim(file)
 		return nil, fmt.Errorf("open database %s: %w", path, newError(message))
 	}
-	db := &DB{db: handle, file: file}
+	db := &DB{db: handle, file: file, conns: map[*Conn]struct{}{}}
 	if err := db.setUp(ctx, o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -198,7 +198,7 @@ func (db *DB) Connect() (*Conn, error) {
 	if mapping.Connect(db.db, &c.conn) == mapping.StateError {
 		return nil, errors.New("connect: DuckDB refused a connection")
 	}
-	db.open++
+	db.conns[c] = struct{}{}
 	return c, nil
 }
 
@@ -214,17 +214,17 @@ func (db *DB) Close() error {
 	}
 	db.closed = true
 	mapping.Close(&db.db)
-	if db.open > 0 {
-		return errors.Join(idle, fmt.Errorf("close database: %d connections are still open and hold it", db.open))
+	if n := len(db.conns); n > 0 {
+		return errors.Join(idle, fmt.Errorf("close database: %d connections are still open and hold it", n))
 	}
 	unclaim(db.file)
 	return idle
 }
 
-func (db *DB) disconnected() {
+func (db *DB) disconnected(c *Conn) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.open--; db.open == 0 && db.closed {
+	if delete(db.conns, c); len(db.conns) == 0 && db.closed {
 		unclaim(db.file)
 	}
 }

@@ -68,6 +68,7 @@ func (r *Rows) execute() error {
 	if err != nil {
 		return err
 	}
+	r.conn.work.begin() // other threads may still be at it
 	if mapping.ExecutePending(pending, &r.result) == mapping.StateError {
 		return failure(r.ctx, mapping.ResultError(&r.result))
 	}
@@ -105,8 +106,11 @@ func (r *Rows) stepsHere(step func() (done bool, err error)) (giveWay bool, err 
 	}
 	for {
 		began := threadTime()
+		r.conn.work.begin()
 		done, err := step()
-		r.computed += threadTime() - began
+		took := threadTime() - began
+		r.conn.work.end(took)
+		r.computed += took
 		if done || err != nil {
 			return false, err
 		}
