@@ -70,6 +70,9 @@ type CoreConfig struct {
 	// before queries are stopped; without both nothing is watched.
 	MemoryLimit int64
 	Resident    func() int64
+	// QueryMemory is how much of the engine's memory the queries of one principal may
+	// hold together, in bytes; 0 leaves it to the principals' own limits.
+	QueryMemory int64
 	Logger      *slog.Logger // nil discards
 }
 
@@ -97,6 +100,7 @@ type Core struct {
 	parity    *parity
 	shared    *shared
 	memory    *memoryWatch
+	held      *memoryShares
 	turns     *turns
 	points    points
 	panes     loosePanes
@@ -121,6 +125,7 @@ func NewCore(cfg CoreConfig) *Core {
 		c.references[r.Name] = r
 	}
 	c.turns = newTurns(func() any { return c.speed.State() })
+	c.held = newMemoryShares(cfg.QueryMemory, cfg.Warehouse, c.turns)
 	c.parity = newParity()
 	c.points.lines = map[*view.Plan]*pointLine{}
 	c.gate = NewGate(cfg.GateDB, c)

@@ -3,6 +3,7 @@ package serving
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -25,10 +26,15 @@ var (
 	ErrTooMany      = errors.New("too many requests")
 	ErrTooLarge     = errors.New("result too large")
 	ErrMemory       = errors.New("the query needs more memory than it may use")
+	// ErrKeyMemory is for a query that a limit of its principal ends, not the engine's.
+	ErrKeyMemory = fmt.Errorf("%w", ErrMemory)
 	// ErrIncomplete is for those who may not give an answer with a hole in it,
 	// such as a parity check; an ordinary answer says Complete = false.
 	ErrIncomplete = errors.New("coverage incomplete")
 )
+
+// KeyMemoryHint is what to do about ErrKeyMemory.
+const KeyMemoryHint = "group by fewer keys, narrow the time range, or run fewer queries at once; a new key may have a larger limit (tailwater key create --max-memory), within the server's --query-memory"
 
 // A Refusal says why a request, or the SQL in it, is not executed.
 type Refusal struct {
@@ -75,6 +81,7 @@ var statuses = []struct {
 	{ErrConflict, http.StatusConflict, "conflict", "", 0},
 	{ErrTooMany, http.StatusTooManyRequests, "too_many_requests", "ask again later, or raise the concurrency limit", time.Second},
 	{ErrTooLarge, http.StatusUnprocessableEntity, "result_too_large", "aggregate, filter, or page with limit and offset", 0},
+	{ErrKeyMemory, http.StatusUnprocessableEntity, "out_of_memory", KeyMemoryHint, 0},
 	{ErrMemory, http.StatusUnprocessableEntity, "out_of_memory", "group by fewer keys, narrow the time range, or raise the memory limit", 0},
 	{ErrTimeout, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout, "timeout", "narrow the time range, or raise the timeout", 0},

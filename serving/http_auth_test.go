@@ -255,13 +255,13 @@ func TestAScopedKeyIsHeldToItsTables(t *testing.T) {
 
 func TestAdminsMakeKeysWhoseSecretIsShownOnce(t *testing.T) {
 	g := newGuarded(t, true)
-	resp := g.ask("POST", "/v1/keys", `{"name":"new","roles":["query"],"tables":["daily"],"expires_in":"1h","limits":{"timeout_ms":500,"rows":7}}`, g.as("admin")...)
+	resp := g.ask("POST", "/v1/keys", `{"name":"new","roles":["query"],"tables":["daily"],"expires_in":"1h","limits":{"timeout_ms":500,"rows":7,"memory":50000000}}`, g.as("admin")...)
 	var made keyInfo
 	if err := json.NewDecoder(resp.Body).Decode(&made); err != nil || resp.StatusCode != 201 || made.Status != "active" || made.By != "admin" {
 		t.Fatalf("%d %+v %v", resp.StatusCode, made, err)
 	}
 	p, err := g.keys.Authenticate(made.Secret)
-	if err != nil || p.Limits != (access.Limits{Time: 500 * time.Millisecond, Rows: 7}) || p.Sees("payments") {
+	if err != nil || p.Limits != (access.Limits{Time: 500 * time.Millisecond, Rows: 7, Memory: 50e6}) || p.Sees("payments") {
 		t.Errorf("%+v %v", p, err)
 	}
 	list, _ := io.ReadAll(g.ask("GET", "/v1/keys", "", g.as("admin")...).Body)

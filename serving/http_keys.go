@@ -32,13 +32,14 @@ type keyLimits struct {
 	TimeoutMS   int64 `json:"timeout_ms,omitempty"`
 	Rows        int64 `json:"rows,omitempty"`
 	Bytes       int64 `json:"bytes,omitempty"`
+	Memory      int64 `json:"memory,omitempty"` // bytes
 	Concurrency int   `json:"concurrency,omitempty"`
 	Queue       int   `json:"queue,omitempty"`
 }
 
 func infoOf(k access.Key, now time.Time) keyInfo {
 	info := keyInfo{Name: k.Name, Roles: k.Roles, Tables: k.Tables, Created: k.Created, By: k.By, Status: "active", Limits: keyLimits{
-		k.Limits.Time.Milliseconds(), k.Limits.Rows, k.Limits.Bytes, k.Limits.Concurrency, k.Limits.Queue,
+		k.Limits.Time.Milliseconds(), k.Limits.Rows, k.Limits.Bytes, k.Limits.Memory, k.Limits.Concurrency, k.Limits.Queue,
 	}}
 	if !k.Expires.IsZero() {
 		if info.Expires = &k.Expires; !now.Before(k.Expires) {
@@ -100,7 +101,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 		return &Refusal{Code: "bad_body", Message: "the body is not as expected", Hint: `send {"name": "grafana", "roles": ["query"]}, optionally with "tables", "expires_in" and "limits"`}
 	}
 	key := access.Key{Name: fields.Name, Roles: fields.Roles, Tables: fields.Tables, Limits: access.Limits{
-		Time: time.Duration(fields.Limits.TimeoutMS) * time.Millisecond, Rows: fields.Limits.Rows, Bytes: fields.Limits.Bytes,
+		Time: time.Duration(fields.Limits.TimeoutMS) * time.Millisecond, Rows: fields.Limits.Rows, Bytes: fields.Limits.Bytes, Memory: fields.Limits.Memory,
 		Concurrency: fields.Limits.Concurrency, Queue: fields.Limits.Queue,
 	}}
 	if fields.ExpiresIn != "" {

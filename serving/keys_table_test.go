@@ -53,7 +53,7 @@ func TestKeysSurviveTheLossOfEverythingButTheLake(t *testing.T) {
 	for _, key := range []access.Key{
 		{Name: "all", Roles: []access.Role{access.Ingest, access.Query}},
 		{Name: "scoped", Roles: []access.Role{access.Query}, Tables: []string{"daily", "payments_dead"}, Expires: time.Now().Add(time.Hour),
-			Limits: access.Limits{Time: time.Second, Rows: 10, Bytes: 20, Concurrency: 2, Queue: 3}},
+			Limits: access.Limits{Time: time.Second, Rows: 10, Bytes: 20, Memory: 100e6, Concurrency: 2, Queue: 3}},
 		{Name: "revoked", Roles: []access.Role{access.Admin}},
 	} {
 		secret, _, err := keys.Create(t.Context(), "admin", key)

@@ -33,6 +33,7 @@ type pin struct {
 	stats    map[string]any
 	release  func()      // gives the slot back
 	stopped  atomic.Bool // by the watch over the memory
+	holder   *holder     // of memory; nil if nobody watches
 	turn     *turn       // among those that compute
 	once     sync.Once
 }
@@ -61,7 +62,8 @@ func (c *Core) query(ctx context.Context, at event.Cut) (*pin, error) {
 		return nil, err
 	}
 	p.release, p.turn = release, q
-	p.tx.Conn.Keep(pace{c.turns, q})
+	c.held.enter(ctx, p)
+	p.tx.Conn.Keep(sharedPace{pace{c.turns, q}, c.held, p})
 	c.memory.enter(p)
 	return p, nil
 }
@@ -137,8 +139,10 @@ func ahead(marks map[string]event.Cut, cut event.Cut) bool {
 func (p *pin) close() {
 	p.once.Do(func() {
 		p.core.memory.leave(p) // before the connection ends, which it may interrupt
+		p.core.held.leave(p)
 		p.core.turns.rest(p.turn)
 		p.tx.Close()
+		p.core.held.forget(p)
 		for _, h := range p.handles {
 			h.Close()
 		}
@@ -193,6 +197,11 @@ func (p *pin) blank(ctx context.Context, columns []event.Column) *Answer {
 
 // failed classifies what ended the pin's query.
 func (p *pin) failed(ctx context.Context, err error) error {
+	if p.holder != nil && ctx.Err() == nil {
+		if over := p.holder.verdict.Load(); over != nil {
+			return *over
+		}
+	}
 	if p.stopped.Load() && ctx.Err() == nil {
 		return fmt.Errorf("%w: the process has none left for it", ErrMemory)
 	}

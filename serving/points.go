@@ -268,6 +268,7 @@ func (l *pointLine) read(ctx context.Context, batch []*point) (*pin, *duckdb.Rel
 		return nil, nil, err
 	}
 	l.core.memory.enter(p)
+	l.core.held.enter(context.Background(), p) // for no principal: many ask together
 	if p.plan(l.plan.Name) != l.plan {
 		return p, nil, errRedefined
 	}

@@ -78,8 +78,11 @@ func TestAServerWithKeysLetsInWhoHasOne(t *testing.T) {
 	ready()
 	made, _ := verb("admin", 0, "key", "create", "sensors", "--role", "ingest", "--table", "payments")
 	putFile(t, secret("sensors"), made)
-	made, _ = verb("admin", 0, "key", "create", "board", "--role", "query", "--table", "overall")
+	made, _ = verb("admin", 0, "key", "create", "board", "--role", "query", "--table", "overall", "--max-memory", "100MB")
 	putFile(t, secret("board"), made)
+	if list, _ := verb("admin", 0, "key", "list", "--json"); !strings.Contains(list, `"memory":100000000`) {
+		t.Errorf("the limit of memory is not shown: %s", list)
+	}
 
 	sent, _ := verb("sensors", 0, "send", "payments", "-")
 	position := strings.TrimSuffix(strings.Fields(sent)[5], ",")

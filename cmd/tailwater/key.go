@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tailwater/tailwater/internal/access"
+	"github.com/tailwater/tailwater/internal/config"
 )
 
 // KeyCmd manages the keys of a server.
@@ -41,6 +42,7 @@ type KeyCreateCmd struct {
 	Timeout     time.Duration `help:"Longest time of one of its queries." placeholder:"DURATION"`
 	MaxRows     int64         `help:"Most rows of one of its answers." placeholder:"N"`
 	MaxBytes    int64         `help:"Most bytes of one of its answers." placeholder:"N"`
+	MaxMemory   config.Size   `help:"Most memory of the engine that its queries hold together, such as 100MB." placeholder:"SIZE"`
 	Concurrency int           `help:"Queries that it may run at once." placeholder:"N"`
 	Queue       int           `help:"Queries of it that may wait." placeholder:"N"`
 	JSON        bool          `name:"json" help:"Print the key as JSON, its secret in it."`
@@ -54,7 +56,7 @@ func (c *KeyCreateCmd) Help() string {
 Examples:
 
     tailwater key create sensors --role ingest --table readings --expires-in 8760h > sensors.key
-    tailwater key create grafana --role query --timeout 10s --concurrency 2 --json | jq -r .secret`
+    tailwater key create grafana --role query --timeout 10s --max-memory 200MB --json | jq -r .secret`
 }
 
 // A keyJSON is a key as the server shows it.
@@ -74,7 +76,7 @@ type keyJSON struct {
 // Run makes the key.
 func (c *KeyCreateCmd) Run(ctx context.Context, out *output) error {
 	fields := map[string]any{"name": c.Name, "roles": c.Role, "limits": map[string]int64{
-		"timeout_ms": c.Timeout.Milliseconds(), "rows": c.MaxRows, "bytes": c.MaxBytes, "concurrency": int64(c.Concurrency), "queue": int64(c.Queue),
+		"timeout_ms": c.Timeout.Milliseconds(), "rows": c.MaxRows, "bytes": c.MaxBytes, "memory": int64(c.MaxMemory), "concurrency": int64(c.Concurrency), "queue": int64(c.Queue),
 	}}
 	if c.Table != nil {
 		fields["tables"] = c.Table

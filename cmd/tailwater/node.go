@@ -46,6 +46,7 @@ type parts struct {
 	warehouseThreads int
 	speedMemory      string
 	maxMemory        int64         // 0: as much as the machine bears
+	queryMemory      int64         // 0: no limit but the engine's
 	schedule         cron.Schedule // nil: batch runs on demand only
 	checks           cron.Schedule // nil: views are compared on demand only
 	auth             bool          // requests show keys
@@ -144,7 +145,7 @@ func startNode(ctx context.Context, p *project.Project, pt parts) (_ *node, err 
 	}
 	n.core = serving.NewCore(serving.CoreConfig{
 		Speed: n.speed, Warehouse: n.warehouse, Streams: schemas(p), References: references(p), Macros: p.MacroSet, GateDB: n.gate, Operations: n, Logger: pt.logger,
-		MemoryLimit: memoryLimit(pt.maxMemory), Resident: resident,
+		MemoryLimit: memoryLimit(pt.maxMemory), Resident: resident, QueryMemory: pt.queryMemory,
 	})
 	n.say("applying the log")
 	for _, pl := range n.pipelines {

@@ -210,7 +210,7 @@ func (srv *server) places(ctx context.Context, s config.Settings, logger *slog.L
 		bucket: bucket, cacheDir: filepath.Join(s.Data, "cache"), spoolDir: filepath.Join(s.Data, "spool"),
 		warehousePath: filepath.Join(s.Data, "warehouse", "warehouse.duckdb"),
 		landBytes:     int64(s.LandBytes), landAge: s.LandAge, schedule: schedule, checks: checks,
-		warehouseMemory: s.WarehouseMemory.String(), warehouseThreads: s.WarehouseThreads, speedMemory: s.SpeedMemory.String(), maxMemory: int64(s.MaxMemory),
+		warehouseMemory: s.WarehouseMemory.String(), warehouseThreads: s.WarehouseThreads, speedMemory: s.SpeedMemory.String(), maxMemory: int64(s.MaxMemory), queryMemory: int64(s.QueryMemory),
 		auth: s.Auth == config.AuthKeys, adminKey: s.AdminKey, logger: logger,
 	}
 	pt.readDirs = []string{pt.cacheDir, pt.spoolDir}

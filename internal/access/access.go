@@ -50,20 +50,23 @@ func JoinRoles(roles []Role) string {
 }
 
 // Limits bound what one principal may take; 0 leaves it to the server's own limit.
-// There is none for memory: the engine has one limit for all of its queries
-// together, and a number that nothing enforces would be no limit.
 type Limits struct {
 	Time        time.Duration // of one query, its waiting included
 	Rows        int64         // of one answer
 	Bytes       int64         // of one answer
+	Memory      int64         // of the engine, that its queries hold together, in bytes
 	Concurrency int           // queries that run at once
 	Queue       int           // queries that wait
 }
 
+// LeastMemory is the least limit of memory: below, an honest query cannot be told from
+// the engine's own needs.
+const LeastMemory = 16e6
+
 // Within gives the limits where both are kept.
 func (l Limits) Within(server Limits) Limits {
 	return Limits{
-		Time: least(l.Time, server.Time), Rows: least(l.Rows, server.Rows), Bytes: least(l.Bytes, server.Bytes),
+		Time: least(l.Time, server.Time), Rows: least(l.Rows, server.Rows), Bytes: least(l.Bytes, server.Bytes), Memory: least(l.Memory, server.Memory),
 		Concurrency: least(l.Concurrency, server.Concurrency), Queue: least(l.Queue, server.Queue),
 	}
 }

@@ -251,8 +251,10 @@ func checkKey(key Key, now time.Time) error {
 		return &InvalidError{fmt.Sprintf("the key would expire at %s, which is not in the future", key.Expires.Format(time.RFC3339))}
 	case key.Tables != nil && len(key.Tables) == 0:
 		return &InvalidError{"the list of tables is empty; name some, or leave it out for all"}
-	case key.Limits.Time < 0, key.Limits.Rows < 0, key.Limits.Bytes < 0, key.Limits.Concurrency < 0, key.Limits.Queue < 0:
+	case key.Limits.Time < 0, key.Limits.Rows < 0, key.Limits.Bytes < 0, key.Limits.Memory < 0, key.Limits.Concurrency < 0, key.Limits.Queue < 0:
 		return &InvalidError{"a limit is negative; leave it out for the server's own"}
+	case key.Limits.Memory > 0 && key.Limits.Memory < LeastMemory:
+		return &InvalidError{fmt.Sprintf("the limit of memory is less than %d MB, with which the engine can do little; raise it, or leave it out", int64(LeastMemory/1e6))}
 	}
 	for _, r := range key.Roles {
 		if _, err := ParseRole(string(r)); err != nil {

@@ -213,16 +213,17 @@ func TestKeysThatMakeNoSenseAreRefused(t *testing.T) {
 	k := open(t, &memory{}, c)
 	query := []Role{Query}
 	for what, key := range map[string]Key{
-		"no name":          {Roles: query},
-		"a name with _":    {Name: "a_b", Roles: query},
-		"a long name":      {Name: strings.Repeat("a", 41), Roles: query},
-		"the admin's name": {Name: AdminName, Roles: query},
-		"no role":          {Name: "a"},
-		"an unknown role":  {Name: "a", Roles: []Role{"root"}},
-		"expired":          {Name: "a", Roles: query, Expires: c.at},
-		"no table":         {Name: "a", Roles: query, Tables: []string{}},
-		"a scoped admin":   {Name: "a", Roles: []Role{Admin}, Tables: []string{"t"}},
-		"a negative limit": {Name: "a", Roles: query, Limits: Limits{Rows: -1}},
+		"no name":           {Roles: query},
+		"a name with _":     {Name: "a_b", Roles: query},
+		"a long name":       {Name: strings.Repeat("a", 41), Roles: query},
+		"the admin's name":  {Name: AdminName, Roles: query},
+		"no role":           {Name: "a"},
+		"an unknown role":   {Name: "a", Roles: []Role{"root"}},
+		"expired":           {Name: "a", Roles: query, Expires: c.at},
+		"no table":          {Name: "a", Roles: query, Tables: []string{}},
+		"a scoped admin":    {Name: "a", Roles: []Role{Admin}, Tables: []string{"t"}},
+		"a negative limit":  {Name: "a", Roles: query, Limits: Limits{Rows: -1}},
+		"too little memory": {Name: "a", Roles: query, Limits: Limits{Memory: LeastMemory - 1}},
 	} {
 		var invalid *InvalidError
 		if _, _, err := k.Create(t.Context(), AdminName, key); !errors.As(err, &invalid) {

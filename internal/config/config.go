@@ -116,6 +116,7 @@ type Settings struct {
 	MaxBody          Size          `help:"Largest request body." default:"32MB" placeholder:"SIZE" group:"Queries"`
 	QueryTimeout     time.Duration `help:"Time limit of a query." default:"30s" placeholder:"DURATION" group:"Queries"`
 	QueryMaxRows     int           `help:"Most rows that a query answers." default:"1000000" placeholder:"N" group:"Queries"`
+	QueryMemory      Size          `help:"Memory of the warehouse engine that the queries of one key may hold together; without keys, all queries. 0B: up to the engine's." default:"0B" placeholder:"SIZE" group:"Queries"`
 	QueryConcurrency int           `help:"Queries that run at once; more wait." default:"8" placeholder:"N" group:"Queries"`
 	// 100 is Postgres' own default: pools of a few dashboards.
 	PostgresConnections int `help:"Postgres clients that are connected at once." default:"100" placeholder:"N" group:"Queries"`
@@ -309,6 +310,9 @@ func (s *Settings) validateSizes(bad func(name, format string, args ...any)) {
 	least("warehouse-memory", s.WarehouseMemory, 64*MB, "the least with which the engine works")
 	least("speed-memory", s.SpeedMemory, 64*MB, "the least with which the engine works")
 	least("max-body", s.MaxBody, 1*KB, "and no event would fit")
+	if s.QueryMemory != 0 {
+		least("query-memory", s.QueryMemory, 16*MB, "with which the engine can do little; 0B is no limit")
+	}
 	positive := func(name string, ok bool) {
 		if !ok {
 			bad(name, "must be greater than 0")

@@ -108,6 +108,7 @@ var states = []struct {
 	{serving.ErrTimeout, codeCanceled, "narrow the time range, or raise statement_timeout"},
 	{serving.ErrTooMany, codeBusy, "ask again later"},
 	{serving.ErrTooLarge, codeTooLarge, "aggregate, filter, or page with LIMIT and OFFSET"},
+	{serving.ErrKeyMemory, codeOutOfMemory, serving.KeyMemoryHint},
 	{serving.ErrMemory, codeOutOfMemory, "group by fewer keys, or narrow the time range"},
 	{serving.ErrNotFound, codeUnknownTable, ""},
 	{serving.ErrPositionLost, codeWrongState, "the log lost this position: send the events again"},
