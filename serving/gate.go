@@ -137,6 +137,9 @@ func (g *Gate) admit(ctx context.Context, sql string, values []Parameter, prepar
 	if err := g.insert(ctx, w.guarded, statements[0]); err != nil {
 		return nil, err
 	}
+	if err := g.streamLimit(ctx, statements[0]); err != nil {
+		return nil, err
+	}
 	st.Tables, st.uses, st.volatile = w.used, w.uses, w.volatile
 	return st, nil
 }
