@@ -67,12 +67,18 @@ func (d *decoder) fetch(ctx context.Context, result *mapping.Result) (more bool,
 	return true, nil
 }
 
-// flush makes a record batch of what was fetched and starts afresh.
-func (d *decoder) flush() arrow.RecordBatch {
+// flush makes a record batch of what was fetched and starts afresh. Whoever flushes a
+// batch that was full gets another one as a rule, of about its size.
+func (d *decoder) flush(full bool) arrow.RecordBatch {
 	arrays := make([]arrow.Array, len(d.data))
 	for i := range d.data {
-		arrays[i] = d.data[i].array(d.rows)
-		d.data[i] = columnData{typ: d.columns[i].Type}
+		c := &d.data[i]
+		arrays[i] = c.array(d.rows)
+		next := columnData{typ: c.typ}
+		if full {
+			next.expected = sizes{values: len(c.values) + len(c.values)/16, offsets: len(c.offsets) + len(c.offsets)/16}
+		}
+		*c = next
 	}
 	batch := array.NewRecordBatch(d.schema, arrays, int64(d.rows))
 	d.rows, d.text = 0, 0
@@ -86,29 +92,35 @@ type columnData struct {
 	offsets []int32 // of strings and blobs, one more than rows
 	valid   []byte  // bitmap; nil while there is no NULL
 	nulls   int
+
+	expected sizes // of the whole batch; zero if nothing is known
 }
+
+// sizes are lengths that slices may come to.
+type sizes struct{ values, offsets int }
 
 // append copies n rows of a vector behind the rows that are there.
 func (c *columnData) append(vec mapping.Vector, rows, n int) error {
 	mask := (*byte)(mapping.VectorGetValidity(vec))
-	c.appendValidity(mask, rows, n)
-	data := mapping.VectorGetData(vec)
-	isNull := func(int) bool { return false }
-	if mask != nil {
-		bits := unsafe.Slice(mask, (n+7)/8)
-		isNull = func(i int) bool { return !bitutil.BitIsSet(bits, i) }
+	var valid []byte // nil without NULLs
+	if c.appendValidity(mask, rows, n) > 0 {
+		valid = unsafe.Slice(mask, (n+7)/8)
 	}
+	if c.values == nil && c.expected.values > 0 {
+		c.values = make([]byte, 0, c.expected.values)
+	}
+	data := mapping.VectorGetData(vec)
 	switch c.typ.Kind {
 	case event.Boolean:
 		c.values = grow(c.values, int(bitutil.BytesForBits(int64(rows+n))))
 		for i, b := range unsafe.Slice((*byte)(data), n) {
-			if b != 0 && !isNull(i) {
+			if b != 0 && (valid == nil || bitutil.BitIsSet(valid, i)) {
 				bitutil.SetBit(c.values, rows+i)
 			}
 		}
 		return nil
 	case event.Varchar, event.JSON, event.Blob:
-		return c.appendStrings(unsafe.Slice((*stringT)(data), n), isNull)
+		return c.appendStrings(unsafe.Slice((*stringT)(data), n), valid)
 	case event.Decimal:
 		if c.typ.Precision <= 4 {
 			c.values = widen(c.values, unsafe.Slice((*int16)(data), n))
@@ -122,10 +134,10 @@ func (c *columnData) append(vec mapping.Vector, rows, n int) error {
 	default:
 		c.values = append(c.values, unsafe.Slice((*byte)(data), n*width(c.typ))...)
 	}
-	if mask != nil { // what stands under a NULL is not defined: make it zero
+	if valid != nil { // what stands under a NULL is not defined: make it zero
 		w := width(c.typ)
 		for i := range n {
-			if isNull(i) {
+			if !bitutil.BitIsSet(valid, i) {
 				clear(c.values[(rows+i)*w : (rows+i+1)*w])
 			}
 		}
@@ -133,15 +145,14 @@ func (c *columnData) append(vec mapping.Vector, rows, n int) error {
 	return nil
 }
 
-// appendValidity copies n bits of a validity mask, which is nil without NULLs.
-// DuckDB's mask and Arrow's bitmap have the same layout.
-func (c *columnData) appendValidity(mask *byte, rows, n int) {
-	nulls := 0
+// appendValidity copies n bits of a validity mask, which may be nil without NULLs, and
+// counts the NULLs. DuckDB's mask and Arrow's bitmap have the same layout.
+func (c *columnData) appendValidity(mask *byte, rows, n int) (nulls int) {
 	if mask != nil {
 		nulls = n - bitutil.CountSetBits(unsafe.Slice(mask, (n+7)/8), 0, n)
 	}
 	if nulls == 0 && c.valid == nil {
-		return
+		return 0
 	}
 	if c.valid == nil {
 		c.valid = grow(nil, int(bitutil.BytesForBits(int64(rows+n))))
@@ -150,25 +161,58 @@ func (c *columnData) appendValidity(mask *byte, rows, n int) {
 	c.valid = grow(c.valid, int(bitutil.BytesForBits(int64(rows+n))))
 	if nulls == 0 {
 		bitutil.SetBitsTo(c.valid, int64(rows), int64(n), true)
-		return
+		return 0
 	}
 	c.nulls += nulls
 	bitutil.CopyBitmap(unsafe.Slice(mask, (n+7)/8), 0, n, c.valid, rows)
+	return nulls
 }
 
-// appendStrings copies strings or blobs; a NULL is empty.
-func (c *columnData) appendStrings(strings []stringT, isNull func(int) bool) error {
+// appendStrings copies strings or blobs; a NULL is empty. valid is nil without NULLs.
+func (c *columnData) appendStrings(strings []stringT, valid []byte) error {
 	if c.offsets == nil {
-		c.offsets = make([]int32, 1, len(strings)+1)
+		c.offsets = make([]int32, 1, max(len(strings)+1, c.expected.offsets))
 	}
+	at, length := len(c.values), 0
 	for i := range strings {
-		if !isNull(i) {
-			c.values = append(c.values, strings[i].bytes()...)
+		if valid == nil || bitutil.BitIsSet(valid, i) {
+			length += int(strings[i].length)
 		}
-		if len(c.values) > math.MaxInt32 {
-			return fmt.Errorf("a batch holds over 2 GB of text")
+	}
+	if at+length > math.MaxInt32 {
+		return fmt.Errorf("a batch holds over 2 GB of text")
+	}
+	c.values = slices.Grow(c.values, length+inlineBytes)[:at+length]
+	to := c.values[:at+length+inlineBytes] // a short string is copied with its padding
+	rows := len(c.offsets)
+	c.offsets = slices.Grow(c.offsets, len(strings))[:rows+len(strings)]
+	ends := c.offsets[rows:]
+	for i := 0; i < len(strings); i++ {
+		s := &strings[i]
+		if valid != nil && !bitutil.BitIsSet(valid, i) {
+			ends[i] = int32(at)
+			continue
 		}
-		c.offsets = append(c.offsets, int32(len(c.values)))
+		if s.length <= inlineBytes {
+			*(*[inlineBytes]byte)(to[at:]) = s.inline
+			at += int(s.length)
+			ends[i] = int32(at)
+			continue
+		}
+		// The engine mostly lays the long strings of a vector one behind the other.
+		from, began := s.pointer(), at
+		at += int(s.length)
+		ends[i] = int32(at)
+		for i+1 < len(strings) && (valid == nil || bitutil.BitIsSet(valid, i+1)) {
+			next := &strings[i+1]
+			if next.length <= inlineBytes || uintptr(next.pointer()) != uintptr(from)+uintptr(at-began) {
+				break
+			}
+			i++
+			at += int(next.length)
+			ends[i] = int32(at)
+		}
+		copy(to[began:], unsafe.Slice((*byte)(from), at-began))
 	}
 	return nil
 }

@@ -163,7 +163,7 @@ func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if r.decoder.rows == 0 {
 		return nil, io.EOF
 	}
-	return r.decoder.flush(), nil
+	return r.decoder.flush(r.end == nil), nil
 }
 
 // fetch adds some rows, and is done when they make a batch. The error is io.EOF behind

@@ -116,8 +116,8 @@ func collect(ctx context.Context, result *mapping.Result, columns []event.Column
 		if err != nil {
 			return nil, err
 		}
-		if d.rows > 0 && (!more || d.full(collectRows)) {
-			r.Batches = append(r.Batches, RecordBatch(d.flush()))
+		if full := d.full(collectRows); d.rows > 0 && (!more || full) {
+			r.Batches = append(r.Batches, RecordBatch(d.flush(full && more)))
 		}
 		if !more {
 			return r, nil

@@ -18,8 +18,11 @@ func (s *stringT) bytes() []byte {
 	if s.length <= inlineBytes {
 		return s.inline[:s.length]
 	}
-	return unsafe.Slice(*(**byte)(unsafe.Pointer(&s.inline[4])), s.length)
+	return unsafe.Slice((*byte)(s.pointer()), s.length)
 }
+
+// pointer is where the bytes of a string of more than inlineBytes are.
+func (s *stringT) pointer() unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&s.inline[4])) }
 
 // setInline makes s hold b, of at most 12 bytes.
 func (s *stringT) setInline(b []byte) {
