@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
 )
 
 func TestArguments(t *testing.T) {
@@ -318,6 +321,34 @@ func TestCancellationNeverHitsTheNextStatement(t *testing.T) {
 		}
 		if _, err := c.Collect(t.Context(), "SELECT count(*) FROM range(100000)"); err != nil {
 			t.Fatalf("the next statement: %v", err)
+		}
+	}
+}
+
+// The first rows of a stream come in a small batch; the further batches are large, but of
+// wide rows no larger than a bound.
+func TestBatchesOfAStreamAreBounded(t *testing.T) {
+	c := open(t, Options{Threads: 1})
+	for text, most := range map[string]int{"'narrow'": streamRows, "repeat('wide', 500)": streamBytes/2000 + 2048} {
+		rows, err := c.Query(t.Context(), "SELECT i, "+text+" AS s FROM range(100000) r(i)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sizes []int
+		all := 0
+		for err == nil {
+			var b arrow.RecordBatch
+			if b, err = rows.Next(t.Context()); err == nil {
+				sizes = append(sizes, int(b.NumRows()))
+				all += int(b.NumRows())
+			}
+		}
+		rows.Close()
+		if err != io.EOF || all != 100_000 {
+			t.Fatalf("%s: %d rows, then %v", text, all, err)
+		}
+		if sizes[0] > firstRows || slices.Max(sizes) > most || slices.Max(sizes) < most/2 {
+			t.Errorf("%s came in batches of %v rows, want at most %d and then %d", text, sizes, firstRows, most)
 		}
 	}
 }

@@ -22,12 +22,12 @@ type decoder struct {
 	schema  *arrow.Schema
 	data    []columnData
 	rows    int
-	text    int // bytes of the longest string column
+	bytes   int // of the rows
 }
 
-// textBytes is where a batch ends whatever its rows: Arrow counts a string
+// maxBytes is where any batch ends whatever its rows: Arrow counts a string
 // column's bytes in 32 bits.
-const textBytes = 1 << 28
+const maxBytes = 1 << 28
 
 func newDecoder(columns []event.Column) *decoder {
 	d := &decoder{columns: columns, schema: event.ArrowSchema(columns), data: make([]columnData, len(columns))}
@@ -38,7 +38,7 @@ func newDecoder(columns []event.Column) *decoder {
 }
 
 // full reports whether the batch should be flushed.
-func (d *decoder) full(rows int) bool { return d.rows >= rows || d.text >= textBytes }
+func (d *decoder) full(rows, bytes int) bool { return d.rows >= rows || d.bytes >= bytes }
 
 // fetch takes the next vector of the result; more is false at its end.
 func (d *decoder) fetch(ctx context.Context, result *mapping.Result) (more bool, err error) {
@@ -54,14 +54,13 @@ func (d *decoder) fetch(ctx context.Context, result *mapping.Result) (more bool,
 	if n == 0 {
 		return false, nil
 	}
+	d.bytes = 0
 	for i := range d.data {
 		c := &d.data[i]
 		if err := c.append(mapping.DataChunkGetVector(chunk, mapping.IdxT(i)), d.rows, n); err != nil {
 			return false, fmt.Errorf("column %q: %w", d.columns[i].Name, err)
 		}
-		if c.offsets != nil {
-			d.text = max(d.text, len(c.values))
-		}
+		d.bytes += len(c.values) + 4*len(c.offsets)
 	}
 	d.rows += n
 	return true, nil
@@ -81,7 +80,7 @@ func (d *decoder) flush(full bool) arrow.RecordBatch {
 		*c = next
 	}
 	batch := array.NewRecordBatch(d.schema, arrays, int64(d.rows))
-	d.rows, d.text = 0, 0
+	d.rows, d.bytes = 0, 0
 	return batch
 }
 

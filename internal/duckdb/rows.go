@@ -25,14 +25,19 @@ type Rows struct {
 	end      error         // what Next returns from now on: io.EOF, or why it failed
 	computed time.Duration // the processor time that its steps have taken
 	lane     *aside.Lane   // on which it is computed since it gives way; nil until then
+	batches  int           // that Next has given
 	closed   bool
 }
 
-// Batch sizes, in rows. A batch of a stream is a few of the engine's vectors,
-// because aggregates hand out vectors of some ten rows each. A collected batch is
-// one of DuckDB's row groups.
+// Batch sizes, in rows. The first batch of a stream is a few of the engine's vectors,
+// because aggregates hand out vectors of some ten rows each; the further ones are of
+// more, so that what a batch costs by itself is nothing by the row, but end with
+// streamBytes: whoever sends one has two more made meanwhile. A collected batch is one
+// of DuckDB's row groups.
 const (
-	streamRows  = 8_192
+	firstRows   = 8_192
+	streamRows  = 32_768
+	streamBytes = 2 << 20
 	collectRows = 122_880
 )
 
@@ -163,13 +168,18 @@ func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
 	if r.decoder.rows == 0 {
 		return nil, io.EOF
 	}
-	return r.decoder.flush(r.end == nil), nil
+	r.batches++
+	return r.decoder.flush(r.end == nil && r.batches > 1), nil
 }
 
 // fetch adds some rows, and is done when they make a batch. The error is io.EOF behind
 // the last.
 func (r *Rows) fetch(ctx context.Context) (done bool, err error) {
-	if r.decoder.full(streamRows) {
+	rows := streamRows
+	if r.batches == 0 {
+		rows = firstRows
+	}
+	if r.decoder.full(rows, streamBytes) {
 		return true, nil
 	}
 	more, err := r.decoder.fetch(ctx, &r.result)

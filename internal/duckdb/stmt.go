@@ -116,7 +116,7 @@ func collect(ctx context.Context, result *mapping.Result, columns []event.Column
 		if err != nil {
 			return nil, err
 		}
-		if full := d.full(collectRows); d.rows > 0 && (!more || full) {
+		if full := d.full(collectRows, maxBytes); d.rows > 0 && (!more || full) {
 			r.Batches = append(r.Batches, RecordBatch(d.flush(full && more)))
 		}
 		if !more {
