@@ -22,6 +22,7 @@ type arrowEncoder struct {
 	columns []event.Column
 	schema  *arrow.Schema
 	writer  *ipc.Writer
+	reuse   func(arrow.RecordBatch) // nil if batches are kept
 }
 
 func newArrow(columns []event.Column) encoder {
@@ -44,6 +45,7 @@ func publicType(t event.Type) arrow.DataType {
 
 func (e *arrowEncoder) begin(w io.Writer, a *Answer) error {
 	e.writer = ipc.NewWriter(w, ipc.WithSchema(e.schema))
+	e.reuse = a.Reuse
 	// An empty batch makes the writer send the schema now: an answer without
 	// rows has columns too.
 	return e.rows(w, array.NewRecordBatch(event.ArrowSchema(e.columns), emptyColumns(e.columns), 0))
@@ -68,7 +70,13 @@ func (e *arrowEncoder) rows(w io.Writer, batch arrow.RecordBatch) error {
 			return fmt.Errorf("column %q: %w", c.Name, err)
 		}
 	}
-	return e.writer.Write(array.NewRecordBatch(e.schema, arrays, batch.NumRows()))
+	if err := e.writer.Write(array.NewRecordBatch(e.schema, arrays, batch.NumRows())); err != nil {
+		return err
+	}
+	if e.reuse != nil {
+		e.reuse(batch) // its bytes are with the client's connection, or copied
+	}
+	return nil
 }
 
 func (e *arrowEncoder) end(io.Writer, *Answer, int64, time.Duration) error { return e.writer.Close() }

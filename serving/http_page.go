@@ -116,6 +116,7 @@ func page(ctx context.Context, a *Answer, limit int, view string, values url.Val
 			a.Following = base64.RawURLEncoding.EncodeToString(text)
 		}
 	}
+	a.Reuse = nil
 	a.Next = func(context.Context) (arrow.RecordBatch, error) {
 		if len(kept) == 0 {
 			return nil, io.EOF

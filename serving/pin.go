@@ -168,6 +168,7 @@ func (p *pin) answered(ctx context.Context, rows *duckdb.Rows, err error) (*Answ
 	}
 	a := p.blank(ctx, rows.Columns())
 	a.Close = func() { rows.Close(); p.close() }
+	a.Reuse = rows.Reuse
 	a.Next = func(ctx context.Context) (arrow.RecordBatch, error) {
 		b, err := rows.Next(ctx)
 		p.core.turns.rest(p.turn)

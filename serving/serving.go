@@ -34,6 +34,9 @@ type Answer struct {
 	// the caller likes. Any error but io.EOF means that the answer is unusable,
 	// the rows given so far included.
 	Next func(ctx context.Context) (arrow.RecordBatch, error)
+	// Reuse, unless nil, may be told of a batch of Next at which nobody will look any
+	// more, so that a later one takes its memory.
+	Reuse func(batch arrow.RecordBatch)
 	// Ordering is how many of the last columns are not the answer's but a page's: the
 	// texts by which its rows are ordered (view.Filter.Paged).
 	Ordering int

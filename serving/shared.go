@@ -251,6 +251,7 @@ func (s *shared) evict() {
 func (r *result) again() *Answer {
 	a := r.answer
 	a.Cut, a.Statistics = r.answer.Cut.Clone(), maps.Clone(r.answer.Statistics)
+	a.Reuse = nil // others are given the same batches
 	next := 0
 	a.Next = func(context.Context) (arrow.RecordBatch, error) {
 		if next == len(r.batches) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 )
 
 func TestArguments(t *testing.T) {
@@ -350,5 +351,56 @@ func TestBatchesOfAStreamAreBounded(t *testing.T) {
 		if sizes[0] > firstRows || slices.Max(sizes) > most || slices.Max(sizes) < most/2 {
 			t.Errorf("%s came in batches of %v rows, want at most %d and then %d", text, sizes, firstRows, most)
 		}
+	}
+}
+
+// Memory that is handed back goes into later batches, and no other memory does.
+func TestBatchesAreReusedOnceTheyAreHandedBack(t *testing.T) {
+	c := open(t, Options{Threads: 1})
+	rows, err := c.Query(t.Context(), "SELECT i, 'row ' || i AS s, i % 3 = 0 AS b FROM range(400000) r(i)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var kept []arrow.RecordBatch
+	memory := map[*byte]bool{}
+	reused, n := 0, int64(0)
+	check := func(b arrow.RecordBatch, from int64) {
+		for i := range b.NumRows() {
+			number, text, third := b.Column(0).(*array.Int64).Value(int(i)), b.Column(1).(*array.String).Value(int(i)), b.Column(2).(*array.Boolean).Value(int(i))
+			if want := from + i; number != want || text != fmt.Sprint("row ", want) || third != (want%3 == 0) {
+				t.Fatalf("row %d is %d, %q, %v", want, number, text, third)
+			}
+		}
+	}
+	for batch := 0; ; batch++ {
+		b, err := rows.Next(t.Context())
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(b, n)
+		n += b.NumRows()
+		at := &b.Column(0).Data().Buffers()[1].Buf()[0]
+		if memory[at] {
+			reused++
+		}
+		switch batch % 3 {
+		case 0:
+			kept = append(kept, b)
+		default:
+			memory[at] = true
+			rows.Reuse(b)
+			rows.Reuse(b)
+			rows.Reuse(kept[0].NewSlice(0, 1)) // not what Next gave
+		}
+	}
+	for _, b := range kept {
+		check(b, b.Column(0).(*array.Int64).Value(0))
+	}
+	if n != 400_000 || reused < 3 {
+		t.Errorf("%d rows, in %d batches of memory handed back", n, reused)
 	}
 }

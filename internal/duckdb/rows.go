@@ -26,6 +26,7 @@ type Rows struct {
 	computed time.Duration // the processor time that its steps have taken
 	lane     *aside.Lane   // on which it is computed since it gives way; nil until then
 	batches  int           // that Next has given
+	memory   reusable      // of them
 	closed   bool
 }
 
@@ -169,7 +170,12 @@ func (r *Rows) Next(ctx context.Context) (arrow.RecordBatch, error) {
 		return nil, io.EOF
 	}
 	r.batches++
-	return r.decoder.flush(r.end == nil && r.batches > 1), nil
+	batch := r.decoder.flush(r.end == nil && r.batches > 1)
+	r.memory.give(batch)
+	if old := r.memory.take(); old != nil {
+		r.decoder.refill(old)
+	}
+	return batch, nil
 }
 
 // fetch adds some rows, and is done when they make a batch. The error is io.EOF behind
