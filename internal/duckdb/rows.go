@@ -82,10 +82,10 @@ func (r *Rows) execute() error {
 }
 
 // A long step gives way from longStep on; who is asked to, has asideNice added to the nice
-// value: it gets a quarter of a processor that others want as well.
+// value: it gets a tenth of a processor that others want as well.
 const (
 	longStep  = 5 * time.Millisecond
-	asideNice = 5
+	asideNice = 10
 )
 
 // steps repeats a step until it is done, at the connection's pace.
