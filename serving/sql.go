@@ -81,9 +81,14 @@ func (c *Core) statement(ctx context.Context, st *Statement, r SQLRequest) (*Ans
 	}
 	relations := map[string][]string{}
 	for _, table := range st.Tables {
-		if relations[table], err = p.relation(ctx, table, st.bounds(table)); err != nil {
+		within, narrowed := p.onlyNewest(st, table, st.bounds(table))
+		parts, err := p.relation(ctx, table, within)
+		if err != nil {
 			p.close()
 			return nil, err
+		}
+		for _, part := range parts {
+			relations[table] = append(relations[table], narrowed(part))
 		}
 	}
 	sql, err := st.Rewrite(relations)
