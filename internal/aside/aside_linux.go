@@ -22,7 +22,9 @@ func lower(by int) {
 	}
 	attr.Nice = min(attr.Nice+int32(by), greatestNice)
 	attr.Runtime = sliceNS
-	_ = unix.SchedSetAttr(0, attr, 0)
+	if unix.SchedSetAttr(0, attr, 0) != nil { // the slice is refused, perhaps
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, int(attr.Nice))
+	}
 }
 
 func threadID() int { return unix.Gettid() }
