@@ -63,7 +63,7 @@ $(TOOLS)/staticcheck $(TOOLS)/govulncheck: tools/lint/go.mod
 	cd tools/lint && go build -o $(TOOLS)/ honnef.co/go/tools/cmd/staticcheck golang.org/x/vuln/cmd/govulncheck
 
 test: tools
-	go test $(TAGS) -timeout 18m ./...
+	go test $(TAGS) -timeout 30m ./...
 
 torture: tools
 	TAILWATER_TEST_KILLS=200 go test $(TAGS) -timeout 60m -count=1 -v -run 'Kills' ./cmd/tailwater
