@@ -1,6 +1,8 @@
 package speed
 
 import (
+	"slices"
+
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
 )
@@ -22,14 +24,12 @@ func (e *Engine) keptBound() int64 { return e.cfg.KeptBytes / int64(len(e.worker
 // nil if they are not to be kept.
 func (s *Stream) join(src event.Source, through uint64, bound int64) *event.Block {
 	var blocks []*event.Block
-	size := int64(0)
 	for _, b := range s.Tail {
 		if b.Source == src && b.Through <= through {
 			blocks = append(blocks, b)
-			size += int64(b.Size)
 		}
 	}
-	if len(blocks) == 0 || size > bound/keptParts {
+	if len(blocks) == 0 || sizeOf(blocks) > bound/keptParts {
 		return nil
 	}
 	joined, err := event.Join(blocks)
@@ -57,15 +57,20 @@ func (s *Stream) keep(src event.Source, landed *event.Block, bound int64) {
 	if landed != nil {
 		kept = append(kept, landed)
 	}
-	size := int64(0)
-	for _, b := range kept {
-		size += int64(b.Size)
+	size, drop := sizeOf(kept), 0
+	for drop < len(kept) && size > bound {
+		size -= int64(kept[drop].Size)
+		drop++
 	}
-	for size > bound {
-		size -= int64(kept[0].Size)
-		kept = kept[1:]
+	s.Kept = slices.Delete(kept, 0, drop)
+}
+
+// sizeOf is about how much memory blocks take.
+func sizeOf(blocks []*event.Block) (bytes int64) {
+	for _, b := range blocks {
+		bytes += int64(b.Size)
 	}
-	s.Kept, s.keptBytes = kept, size
+	return bytes
 }
 
 // Batched tells that the warehouse has a stream's events through the cut: those that
@@ -78,10 +83,6 @@ func (e *Engine) Batched(stream string, through event.Cut) {
 		before := len(s.Kept)
 		for src, seq := range through {
 			s.Kept = keepAfter(s.Kept, src, seq)
-		}
-		s.keptBytes = 0
-		for _, b := range s.Kept {
-			s.keptBytes += int64(b.Size)
 		}
 		return len(s.Kept) != before
 	})

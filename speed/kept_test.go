@@ -67,11 +67,22 @@ func TestWhatIsKeptJoinsTheTail(t *testing.T) {
 				}
 			}
 		}
-		if bytes := b.State().KeptBytes(); bytes > bound || bytes == 0 != (len(s.Kept) == 0) && bytes != 0 {
+		if bytes := b.State().KeptBytes(); bytes > bound {
 			t.Fatalf("%d bytes are kept in %d blocks", bytes, len(s.Kept))
 		}
 	}
 	if !forgot {
 		t.Error("all was kept at all times: the test has lost its point")
+	}
+}
+
+func TestNothingIsKeptWithoutMemoryForIt(t *testing.T) {
+	b := begun(t, func(c *Config) { c.KeptBytes = -1 })
+	for at := range uint64(3) {
+		b.apply(block(src, at, at+1, 2))
+		b.Landed(src, at+1)
+	}
+	if s := b.stream(); len(s.Kept) > 0 || len(s.Tail) > 0 {
+		t.Errorf("%d landings are kept, %d blocks are in the tail", len(s.Kept), len(s.Tail))
 	}
 }

@@ -95,10 +95,7 @@ func (e *Engine) Landed(src event.Source, through uint64) {
 		s.Marks[src] = m
 		s.Tail = keepAfter(s.Tail, src, through)
 		s.keep(src, landed, e.keptBound())
-		s.tailBytes = 0
-		for _, b := range s.Tail {
-			s.tailBytes += int64(b.Size)
-		}
+		s.tailBytes = sizeOf(s.Tail)
 		return true
 	})
 }

@@ -50,7 +50,6 @@ type Stream struct {
 	LogTime int64
 
 	tailBytes int64
-	keptBytes int64
 	viewBytes int64
 }
 
@@ -129,7 +128,7 @@ func (s *Stream) Watermark() (time.Time, bool) {
 func (st *State) KeptBytes() int64 {
 	var n int64
 	for _, s := range st.Streams {
-		n += s.keptBytes
+		n += sizeOf(s.Kept)
 	}
 	return n
 }
