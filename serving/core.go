@@ -128,6 +128,7 @@ func NewCore(cfg CoreConfig) *Core {
 	c.held = newMemoryShares(cfg.QueryMemory, cfg.Warehouse, c.turns)
 	c.parity = newParity()
 	c.points.lines = map[*view.Plan]*pointLine{}
+	c.points.held.limit = maxHeldBytes
 	c.gate = NewGate(cfg.GateDB, c)
 	c.gate.macros = cfg.Macros
 	return c

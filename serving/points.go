@@ -41,6 +41,7 @@ type points struct {
 	ended   bool
 	lines   map[*view.Plan]*pointLine
 	running sync.WaitGroup
+	held    heldBatches
 }
 
 // A pointLine is where questions for a view wait. Its connection, statement and
@@ -52,6 +53,9 @@ type pointLine struct {
 	mu      sync.Mutex
 	waiting []*point
 	running bool
+
+	holding atomic.Bool // hold is at work
+	batch   *heldBatch  // guarded by heldBatches.mu
 
 	reader *warehouse.Reader
 	stmts  map[string]*duckdb.Stmt // by text: it differs by which tables have rows
@@ -166,6 +170,7 @@ func (s *points) ask(c *Core, plan *view.Plan, q *point) bool {
 		for old, line := range s.lines { // of definitions that answer no more
 			if c.definitions().Plans[old.Name] != old && line.idle() {
 				line.close()
+				s.held.forget(line)
 				delete(s.lines, old)
 			}
 		}
@@ -199,7 +204,7 @@ func (s *points) end() {
 func (l *pointLine) idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.running
+	return !l.running && !l.holding.Load()
 }
 
 // run answers until nobody waits.
@@ -263,17 +268,17 @@ func (l *pointLine) read(ctx context.Context, batch []*point) (*pin, *duckdb.Rel
 		l.reader, l.stmts = reader, map[string]*duckdb.Stmt{}
 		l.groups, l.held = duckdb.Share(l.groupColumns()), duckdb.Share(l.plan.Partial)
 	}
-	p, err := l.core.pinBy(ctx, nil, l.reader.Begin)
-	if err != nil {
+	m, err := l.moment(ctx)
+	p := m.pin
+	if p == nil {
 		return nil, nil, err
 	}
 	l.core.memory.enter(p)
 	l.core.held.enter(context.Background(), p) // for no principal: many ask together
-	if p.plan(l.plan.Name) != l.plan {
-		return p, nil, errRedefined
+	if err != nil {
+		return p, nil, err
 	}
-	fromBatch, s := p.tx.Partials(l.plan)
-	text, err := l.plan.PointSQL("("+fromBatch+" UNION ALL SELECT "+columnList(l.plan.Partial)+" FROM "+l.held.SQL()+") AS partials", l.groups.SQL())
+	text, err := l.plan.PointSQL(m.partials, l.groups.SQL())
 	if err != nil {
 		return p, nil, err
 	}
@@ -285,7 +290,7 @@ func (l *pointLine) read(ctx context.Context, batch []*point) (*pin, *duckdb.Rel
 		l.stmts[text] = stmt
 	}
 	l.groups.Set([]duckdb.Batch{l.asked(batch)})
-	l.held.Set(l.search(p.heldPieces(l.plan, s), batch))
+	l.held.Set(l.search(m.inMemory, batch))
 	defer l.held.Set(nil)
 	rel, err := stmt.Collect(ctx)
 	return p, rel, err
@@ -357,10 +362,7 @@ func joined(keys []string) string {
 
 // search gives those of the partial rows that the batch may need.
 func (l *pointLine) search(pieces []speed.Piece, batch []*point) (out []duckdb.Batch) {
-	var columns []int
-	for i := range l.plan.Keys {
-		columns = append(columns, len(l.plan.Groups())-len(l.plan.Keys)+i)
-	}
+	columns := l.keyColumns()
 	hashes := make([]speed.KeyHash, len(batch))
 	for i, q := range batch {
 		hashes[i] = q.hash

@@ -42,7 +42,7 @@ func TestPointsAnsweredTogetherAreExact(t *testing.T) {
 	r.send(200)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var together, asked atomic.Int64
+	var together, held, asked atomic.Int64
 	var clients sync.WaitGroup
 	for client := range uint64(6) {
 		clients.Go(func() {
@@ -58,6 +58,9 @@ func TestPointsAnsweredTogetherAreExact(t *testing.T) {
 					t.Errorf("%+v was not answered as a point", q)
 				} else if n > 1 {
 					together.Add(1)
+				}
+				if n, _ := a.Statistics["held_rows"].(int); n > 0 {
+					held.Add(1)
 				}
 				if !a.Complete || !a.Repeatable {
 					t.Errorf("%+v: complete %t, repeatable %t", q, a.Complete, a.Repeatable)
@@ -88,6 +91,9 @@ func TestPointsAnsweredTogetherAreExact(t *testing.T) {
 	clients.Wait()
 	if together.Load() == 0 {
 		t.Error("no two questions were answered together")
+	}
+	if n := held.Load(); n == 0 || n == asked.Load() {
+		t.Errorf("%d of %d answers were from partial rows in memory", n, asked.Load())
 	}
 }
 
@@ -138,5 +144,86 @@ func TestAPointOfAnOldDefinitionIsAskedAgain(t *testing.T) {
 	r.StopLive()
 	if r.points.ask(r.Core, old, q) {
 		t.Error("a question was taken after the end")
+	}
+}
+
+// heldRows asks for one group until the answer comes from partial rows in memory, or
+// not from any, and gives how many there are.
+func (r *rig) heldRows(q ViewRequest, wanted bool) (rows int) {
+	r.t.Helper()
+	waitFor(r.t, func() bool {
+		a, err := r.view(r.t.Context(), q)
+		must(r.t, err)
+		defer a.Close()
+		n, ok := a.Statistics["held_rows"].(int)
+		rows = n
+		return ok == wanted
+	})
+	return rows
+}
+
+func TestHeldPartialRowsAreThoseOfTheWarehouse(t *testing.T) {
+	r := newRig(t)
+	r.send(300)
+	r.land()
+	r.batch()
+	q := ViewRequest{Name: "positive", Filter: view.Filter{Where: []view.Equal{{Key: "k", Value: "a"}}}}
+	before := r.heldRows(q, true)
+	if before == 0 || r.PointBytes() == 0 {
+		t.Fatalf("%d rows are held in %d bytes", before, r.PointBytes())
+	}
+	line := r.points.lines[r.definitions().Plans["positive"]]
+
+	// After a batch run the State has let go what is between, and the table answers.
+	r.send(300)
+	r.land()
+	r.batch()
+	if _, ok := line.remembered(); ok {
+		t.Error("what is held reaches a State that has let segments go")
+	}
+	r.heldRows(q, true)
+
+	// A rebuild at the same S: nothing tells but the warehouse.
+	r.advance(true)
+	if _, ok := line.remembered(); ok {
+		t.Error("what is held outlives a rebuild")
+	}
+	r.heldRows(q, true)
+	must(t, r.wh.Recreate(t.Context()))
+	if _, ok := line.remembered(); ok {
+		t.Error("what is held outlives its warehouse")
+	}
+}
+
+func TestFewPartialRowsAreHeld(t *testing.T) {
+	r := newRig(t)
+	r.send(300)
+	r.land()
+	r.batch()
+	positive := ViewRequest{Name: "positive", Filter: view.Filter{Where: []view.Equal{{Key: "k", Value: "a"}}}}
+	from, to := time.Unix(0, 0), time.Unix(3600, 0)
+	hourly := ViewRequest{Name: "hourly", Filter: view.Filter{Where: []view.Equal{{Key: "k", Value: "a"}}, From: &from, To: &to}}
+	r.heldRows(positive, true)
+	one := r.PointBytes()
+	r.heldRows(hourly, true)
+	both := r.PointBytes()
+	if both <= one {
+		t.Fatalf("%d bytes for one view, %d for two", one, both)
+	}
+
+	held, plans := &r.points.held, r.definitions().Plans
+	held.limit = both - 1 // for one of them at a time
+	line := r.points.lines[plans["positive"]]
+	held.put(line, held.of(line))
+	if n := r.PointBytes(); n != one {
+		t.Errorf("%d bytes are held, %d are of the view that was asked for last", n, one)
+	}
+	if held.of(r.points.lines[plans["hourly"]]) != nil {
+		t.Error("the view that nobody asked for since is the one that is held")
+	}
+	held.limit = one - 1
+	held.put(line, held.of(line))
+	if n := r.PointBytes(); n != 0 {
+		t.Errorf("%d bytes are held, %d are allowed", n, one-1)
 	}
 }

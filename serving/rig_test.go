@@ -203,9 +203,14 @@ func (r *rig) land() {
 // batch advances the warehouse through what landed.
 func (r *rig) batch() {
 	r.t.Helper()
+	r.advance(false)
+}
+
+func (r *rig) advance(rebuild bool) {
+	r.t.Helper()
 	snap := r.table.Latest()
 	done, err := r.wh.Advance(r.t.Context(), []warehouse.Input{{Schema: paySchema(), Plans: r.kept(), Origin: warehouse.Origin{TableID: "t", Version: 1, CommitID: "c"},
-		Landed: []event.Range{{Source: paySource, Through: snap.Marks[paySource].Through}}, Select: snap.SelectSQL}}, false)
+		Landed: []event.Range{{Source: paySource, Through: snap.Marks[paySource].Through}}, Select: snap.SelectSQL}}, rebuild)
 	must(r.t, err)
 	for _, p := range r.kept() {
 		r.engine.Loaded(p.Name, done.S[warehouse.ViewObject(p)])

@@ -39,9 +39,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// index finds rows of a piece by their keys. It is made once, in the background.
+// index finds rows of a piece by their keys. A small piece has the low halves of the
+// hashes of its rows' keys, made at the first search; a larger one gets a table, made
+// once, in the background.
 type index struct {
 	searches atomic.Int32
+	hashes   atomic.Pointer[[]uint32]
 	table    atomic.Pointer[table]
 }
 
@@ -60,26 +63,49 @@ func (p *Piece) Search(columns []int, wanted []KeyHash) [][]int {
 		return p.lookUp(t, wanted)
 	}
 	if p.index.searches.Add(1) == indexSearches {
-		go func() { p.index.table.Store(p.tabulate(columns)) }()
+		go func() {
+			p.index.table.Store(p.tabulate(columns))
+			p.index.hashes.Store(nil)
+		}()
 	}
 	return p.scan(columns, wanted)
 }
 
 func (p *Piece) scan(columns []int, wanted []KeyHash) [][]int {
 	var low uint64 // a bit for the lowest bits of each of the hashes
-	for _, h := range wanted {
+	short := make([]uint32, len(wanted))
+	for i, h := range wanted {
 		low |= 1 << (h & 63)
+		short[i] = uint32(h)
 	}
 	out := make([][]int, len(p.Batches))
-	var hashes []KeyHash
+	hashes := p.hashes(columns)
 	for i, b := range p.Batches {
-		hashes = hashKeys(hashes, b, columns)
-		for row, h := range hashes {
-			if low>>(h&63)&1 != 0 && slices.Contains(wanted, h) {
+		n := b.Len()
+		for row, h := range hashes[:n] {
+			if low>>(h&63)&1 != 0 && slices.Contains(short, h) {
 				out[i] = append(out[i], row)
 			}
 		}
+		hashes = hashes[n:]
 	}
+	return out
+}
+
+// hashes gives the low halves of the hashes of all rows' keys.
+func (p *Piece) hashes(columns []int) []uint32 {
+	if made := p.index.hashes.Load(); made != nil {
+		return *made
+	}
+	out := make([]uint32, 0, p.rows)
+	var hashes []KeyHash
+	for _, b := range p.Batches {
+		hashes = hashKeys(hashes, b, columns)
+		for _, h := range hashes {
+			out = append(out, uint32(h))
+		}
+	}
+	p.index.hashes.Store(&out)
 	return out
 }
 
@@ -150,3 +176,16 @@ func withInts[T int32 | int64](out []KeyHash, keys []T) {
 		out[row] = h.WithInt(int64(keys[row]))
 	}
 }
+
+// IndexedPiece makes a piece of partial rows that come from elsewhere, with its index.
+// columns are as for Search.
+func IndexedPiece(rel *duckdb.Relation, columns []int) Piece {
+	p := pieceOf(rel, 0)
+	t := p.tabulate(columns)
+	p.index.table.Store(t)
+	p.bytes += int64(len(t.heads)+len(t.next)) * 4
+	return p
+}
+
+// Bytes is about how much memory the piece takes.
+func (p *Piece) Bytes() int64 { return p.bytes }

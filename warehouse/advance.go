@@ -73,6 +73,9 @@ func (w *Warehouse) Advance(ctx context.Context, inputs []Input, rebuild bool) (
 	if err := conn.Exec(ctx, "COMMIT"); err != nil {
 		return Advanced{}, fmt.Errorf("warehouse: commit: %w", err)
 	}
+	if rebuild {
+		w.made.Add(1)
+	}
 	if err := fault.Hit(fault.AfterBatchCommit); err != nil {
 		return Advanced{}, err
 	}

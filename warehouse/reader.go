@@ -70,6 +70,12 @@ func (r *Reader) Begin(ctx context.Context) (*Txn, error) {
 	return t, nil
 }
 
+// Outside stands for a transaction where the statements read no table. It has no marks.
+func (r *Reader) Outside() *Txn {
+	r.readers.set(r, true)
+	return &Txn{Conn: r.Conn, reader: r, outside: true}
+}
+
 // end ends the transaction, and reports whether another can begin.
 func (r *Reader) end() bool {
 	r.readers.set(r, false)

@@ -13,11 +13,12 @@ import (
 // A Txn is a read-only transaction: one snapshot of facts, partials and S. It
 // has a connection to itself and belongs to one query.
 type Txn struct {
-	Conn   *duckdb.Conn
-	reader *Reader
-	kept   bool // the reader is the caller's, not one of the warehouse's
-	marks  map[string]event.Cut
-	sizes  map[string]sizes // by object
+	Conn    *duckdb.Conn
+	reader  *Reader
+	kept    bool // the reader is the caller's, not one of the warehouse's
+	outside bool // no transaction is open
+	marks   map[string]event.Cut
+	sizes   map[string]sizes // by object
 }
 
 // Begin opens a read-only transaction, on an idle connection if there is one.
@@ -43,6 +44,10 @@ func (t *Txn) Close() error {
 	}
 	r := t.reader
 	t.reader = nil
+	if t.outside {
+		r.readers.set(r, false)
+		return nil
+	}
 	if !r.end() {
 		return r.Close()
 	}

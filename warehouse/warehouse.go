@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tailwater/tailwater/event"
 	"github.com/tailwater/tailwater/internal/duckdb"
@@ -52,6 +53,7 @@ type Warehouse struct {
 	pieces    pieces
 	advancing sync.Mutex // one writer at a time
 	recreated string     // why the file was made anew at Open; empty if it was not
+	made      atomic.Uint64
 }
 
 // Open opens the file, or makes it. A file that cannot be opened, or that has
@@ -137,11 +139,16 @@ func (w *Warehouse) Recreate(ctx context.Context) error {
 			}
 		}
 	}
+	w.made.Add(1)
 	if err := w.open(ctx); err != nil {
 		return fmt.Errorf("warehouse %s: make it anew: %w", w.cfg.Path, err)
 	}
 	return nil
 }
+
+// Made is another number whenever everything was computed anew. Until then, what was
+// read through some S is what any transaction reads through it.
+func (w *Warehouse) Made() uint64 { return w.made.Load() }
 
 // Recreated tells why Open made the file anew; empty if it did not.
 func (w *Warehouse) Recreated() string { return w.recreated }

@@ -224,13 +224,14 @@ var (
 	descComplete = prometheus.NewDesc("tailwater_view_complete", "1 if the layers cover every position of the view without a hole.", []string{"view"}, nil)
 	descMemory   = prometheus.NewDesc("tailwater_speed_bytes", "Memory of partials and raw tail in the speed layer.", nil, nil)
 	descKept     = prometheus.NewDesc("tailwater_kept_bytes", "Memory of landed events that are kept until a batch run has taken them.", nil, nil)
+	descPoints   = prometheus.NewDesc("tailwater_point_bytes", "Memory of batched partial rows that are kept for questions for single groups.", nil, nil)
 	descPending  = prometheus.NewDesc("tailwater_landing_pending_bytes", "Bytes that wait for the lake.", []string{"stream"}, nil)
 	descReady    = prometheus.NewDesc("tailwater_ready", "1 if answers are given.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPosition, descEvents, descLag, descComplete, descMemory, descKept, descPending, descReady} {
+	for _, d := range []*prometheus.Desc{descPosition, descEvents, descLag, descComplete, descMemory, descKept, descPoints, descPending, descReady} {
 		ch <- d
 	}
 }
@@ -243,6 +244,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descReady, boolean(c.n.ready.Load()))
 	gauge(descMemory, float64(c.n.speed.State().Bytes()))
 	gauge(descKept, float64(c.n.speed.State().KeptBytes()))
+	gauge(descPoints, float64(c.n.core.PointBytes()))
 	tx, err := c.n.warehouse.Begin(context.Background())
 	if err != nil {
 		return
