@@ -21,13 +21,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/aside"
 )
 
 // A Publisher is what ingest needs of the log.
@@ -126,7 +126,7 @@ type Config struct {
 	// ReadTimeout is how long a client may take to send the body. Default
 	// 60 s: 32 MiB at 4.5 Mbit/s.
 	ReadTimeout time.Duration
-	// Workers is how many bodies are decoded at once. Default GOMAXPROCS:
+	// Workers is how many bodies are decoded at once. Default the processors:
 	// decoding does nothing but compute.
 	Workers int
 	// SliceRows and SliceBytes bound the rows and the column bytes of one
@@ -159,7 +159,7 @@ func (c Config) withDefaults() Config {
 		c.ReadTimeout = time.Minute
 	}
 	if c.Workers <= 0 {
-		c.Workers = runtime.GOMAXPROCS(0)
+		c.Workers = aside.Processors()
 	}
 	if c.SliceRows <= 0 {
 		c.SliceRows = 10_000

@@ -3,7 +3,6 @@ package lake
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tailwater/tailwater/event"
+	"github.com/tailwater/tailwater/internal/aside"
 )
 
 const (
@@ -64,7 +64,7 @@ func writeColumns(columns []*columnWriter, b interface{ Column(i int) arrow.Arra
 	}
 	var others errgroup.Group
 	if to-from >= sharedRows {
-		for range min(encoders, runtime.GOMAXPROCS(0)) - 1 {
+		for range min(encoders, aside.Processors()) - 1 {
 			others.Go(work)
 		}
 	}

@@ -2,10 +2,11 @@ package serving
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/tailwater/tailwater/internal/aside"
 )
 
 // Queries begin one after the other, as many at once as there are processors. All at
@@ -47,7 +48,7 @@ type turns struct {
 }
 
 func newTurns(state func() any) *turns {
-	cores := runtime.GOMAXPROCS(0)
+	cores := aside.Processors()
 	return &turns{seats: max(1, cores-1), cores: cores, state: state}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/tailwater/tailwater/internal/aside"
 	"github.com/tailwater/tailwater/internal/config"
 	"github.com/tailwater/tailwater/serving/postgres"
 )
@@ -32,6 +33,7 @@ func (c *ServeCmd) Run(ctx context.Context, out *output) error {
 // by its context before the server stops, and if it ends by itself, so does the
 // server.
 func runServer(ctx context.Context, dir string, s config.Settings, logger *slog.Logger, client func(context.Context, *server) error) error {
+	aside.ShareByKernel()
 	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer release()
 	srv, err := startServer(ctx, dir, s, logger)
