@@ -54,8 +54,9 @@ type pointLine struct {
 	waiting []*point
 	running bool
 
-	holding atomic.Bool // hold is at work
-	batch   *heldBatch  // guarded by heldBatches.mu
+	holding atomic.Bool               // hold is at work
+	tried   atomic.Pointer[heldBatch] // what hold has read last, without its rows
+	batch   *heldBatch                // guarded by heldBatches.mu
 
 	reader *warehouse.Reader
 	stmts  map[string]*duckdb.Stmt // by text: it differs by which tables have rows

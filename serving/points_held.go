@@ -2,6 +2,7 @@ package serving
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -98,11 +99,13 @@ func (c *Core) PointBytes() int64 {
 	return h.bytes
 }
 
-// hold begins to read the view's partial rows through what is S now, unless that is
-// going on. rows is how many there are. It is called by run, which keeps the server from
-// ending meanwhile.
-func (l *pointLine) hold(rows int64) {
-	if rows > maxHeldRows || !l.holding.CompareAndSwap(false, true) {
+// hold begins to read the view's partial rows through s, which is S now, unless that is
+// going on. rows is how many there are. What was read through s once and is not held is
+// too much, or others need the memory: it is not read again before S moves. hold is
+// called by run, which keeps the server from ending meanwhile.
+func (l *pointLine) hold(rows int64, s event.Cut) {
+	tried := l.tried.Load()
+	if rows > maxHeldRows || tried != nil && tried.made == l.core.warehouse.Made() && maps.Equal(tried.s, s) || !l.holding.CompareAndSwap(false, true) {
 		return
 	}
 	l.core.points.running.Go(func() {
@@ -113,9 +116,11 @@ func (l *pointLine) hold(rows int64) {
 		if err != nil {
 			// The table goes on answering, and tells those who ask what is wrong with it.
 			l.core.logger.Warn("partial rows of a view could not be held in memory", "view", l.plan.Name, "error", err)
+			l.tried.Store(&heldBatch{s: s, made: l.core.warehouse.Made()})
 			return
 		}
 		l.core.points.held.put(l, b)
+		l.tried.Store(&heldBatch{s: b.s, made: b.made})
 	})
 }
 
@@ -163,7 +168,7 @@ func (l *pointLine) moment(ctx context.Context) (moment, error) {
 		return moment{pin: p}, errRedefined
 	}
 	split := p.tx.Split(l.plan)
-	l.hold(split.BaseRows + split.LooseRows)
+	l.hold(split.BaseRows+split.LooseRows, split.S)
 	fromBatch, s := p.tx.Partials(l.plan)
 	return moment{p, "(" + fromBatch + " UNION ALL " + l.heldSelect() + ") AS partials", p.heldPieces(l.plan, s)}, nil
 }

@@ -226,4 +226,32 @@ func TestFewPartialRowsAreHeld(t *testing.T) {
 	if n := r.PointBytes(); n != 0 {
 		t.Errorf("%d bytes are held, %d are allowed", n, one-1)
 	}
+
+	// What is too much is read once for each S.
+	for range 2 {
+		before := line.tried.Load()
+		r.batchAgain()
+		for range 20 {
+			r.heldRows(positive, false)
+		}
+		waitFor(t, func() bool { return !line.holding.Load() })
+		first := line.tried.Load()
+		if first == before {
+			t.Error("another S was not tried")
+		}
+		for range 20 {
+			r.heldRows(positive, false)
+		}
+		if line.holding.Load() || line.tried.Load() != first {
+			t.Error("the same was read twice")
+		}
+	}
+}
+
+// batchAgain moves S.
+func (r *rig) batchAgain() {
+	r.t.Helper()
+	r.send(30)
+	r.land()
+	r.batch()
 }
