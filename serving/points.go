@@ -58,6 +58,7 @@ type pointLine struct {
 	tried   atomic.Pointer[heldBatch] // what hold has read last, without its rows
 	batch   *heldBatch                // guarded by heldBatches.mu
 
+	made   uint64 // of the warehouse when the reader was opened
 	reader *warehouse.Reader
 	stmts  map[string]*duckdb.Stmt // by text: it differs by which tables have rows
 	groups *duckdb.Handle          // what is asked for
@@ -261,6 +262,10 @@ func (l *pointLine) answer(ctx context.Context, batch []*point) {
 // read gives the rows of all that the batch asks for, at the pin's cut. The pin is the
 // caller's, unless it is nil.
 func (l *pointLine) read(ctx context.Context, batch []*point) (*pin, *duckdb.Relation, error) {
+	if made := l.core.warehouse.Made(); l.made != made { // of another file, perhaps, and closed with it
+		l.close()
+		l.made = made
+	}
 	if l.reader == nil {
 		reader, err := l.core.warehouse.Reader(ctx)
 		if err != nil {

@@ -15,9 +15,9 @@ import (
 // The warehouse's partial rows of views that are asked for single groups are held in
 // memory, found by their keys: to answer for eight keys, the engine read all rows of all
 // the row groups that they lie in, which took three quarters of the time of an answer.
-// Partial rows through S are always the same ones, so that what is held answers for as
-// long as a transaction reads that S; the first question after a batch run has them read
-// again, and the table answers meanwhile.
+// Partial rows through S are always the same ones, so that what is held answers until the
+// State has let go what is behind that S; the first question after a batch run has them
+// read again, and the table answers meanwhile.
 const (
 	maxHeldRows  = 250_000  // of one view; larger ones are read from their tables
 	maxHeldBytes = 64 << 20 // of all views
@@ -169,8 +169,7 @@ func (l *pointLine) moment(ctx context.Context) (moment, error) {
 	}
 	split := p.tx.Split(l.plan)
 	l.hold(split.BaseRows+split.LooseRows, split.S)
-	fromBatch, s := p.tx.Partials(l.plan)
-	return moment{p, "(" + fromBatch + " UNION ALL " + l.heldSelect() + ") AS partials", p.heldPieces(l.plan, s)}, nil
+	return moment{p, united(split.Base, split.Loose, l.heldSelect()), p.heldPieces(l.plan, split.S)}, nil
 }
 
 // remembered is moment without the warehouse: the pin has no transaction. What is held
@@ -193,7 +192,7 @@ func (l *pointLine) remembered() (moment, bool) {
 	}
 	p.tx = l.reader.Outside()
 	p.stats["held_rows"] = b.piece.Rows()
-	return moment{p, "(" + l.heldSelect() + ") AS partials", append([]speed.Piece{b.piece}, pieces...)}, true
+	return moment{p, united(l.heldSelect()), append([]speed.Piece{b.piece}, pieces...)}, true
 }
 
 func (l *pointLine) heldSelect() string {

@@ -193,6 +193,9 @@ func TestHeldPartialRowsAreThoseOfTheWarehouse(t *testing.T) {
 	if _, ok := line.remembered(); ok {
 		t.Error("what is held outlives its warehouse")
 	}
+	a, err := r.view(t.Context(), q) // on a connection to the new file
+	must(t, err)
+	a.Close()
 }
 
 func TestFewPartialRowsAreHeld(t *testing.T) {

@@ -181,9 +181,11 @@ func withInts[T int32 | int64](out []KeyHash, keys []T) {
 // columns are as for Search.
 func IndexedPiece(rel *duckdb.Relation, columns []int) Piece {
 	p := pieceOf(rel, 0)
-	t := p.tabulate(columns)
-	p.index.table.Store(t)
-	p.bytes += int64(len(t.heads)+len(t.next)) * 4
+	if p.rows >= indexRows {
+		t := p.tabulate(columns)
+		p.index.table.Store(t)
+		p.bytes += int64(len(t.heads)+len(t.next)) * 4
+	}
 	return p
 }
 
